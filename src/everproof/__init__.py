@@ -1,0 +1,3 @@
+"""Everproof: a self-hosted zero trust control plane for software delivery."""
+
+__version__ = "0.1.0"

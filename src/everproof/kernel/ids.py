@@ -1,0 +1,28 @@
+"""UUIDv7 ids with a typed prefix, such as ``cred_0198c1f2a7b37c4e9d3f5a6b7c8d9e0f`` (RFC 9562, section 5.7)."""
+
+import os
+import re
+import time
+from typing import Final, Literal
+
+Prefix = Literal["cred", "dec", "ent", "key", "req", "enr", "join", "sess", "run", "evt"]
+
+_FORM: Final = re.compile(r"[a-z]{3,4}_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
+_VERSION_7: Final = 0x7 << 76
+_VARIANT: Final = 0b10 << 62
+_RANDOM_A: Final = 0xFFF << 64
+_RANDOM_B: Final = (1 << 62) - 1
+
+
+def new_id(prefix: Prefix, *, milliseconds: int | None = None) -> str:
+    """A fresh id. Ids made in different milliseconds sort by time; ``milliseconds`` is since the Unix epoch."""
+    if milliseconds is None:
+        milliseconds = time.time_ns() // 1_000_000
+    chance = int.from_bytes(os.urandom(10), "big")
+    value = milliseconds << 80 | _VERSION_7 | chance & _RANDOM_A | _VARIANT | chance & _RANDOM_B
+    return f"{prefix}_{value:032x}"
+
+
+def is_id(text: str, prefix: Prefix) -> bool:
+    """Whether ``text`` has the form of an id with this prefix."""
+    return text.startswith(f"{prefix}_") and _FORM.fullmatch(text) is not None

@@ -1,0 +1,95 @@
+"""What the server is told at its start: one file, ``server.toml`` in the state folder, then the environment."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from everproof.kernel.errors import InputError
+from everproof.kernel.toml import read_toml
+from everproof.kernel.words import Mode
+
+DEFAULT_STATE: Final = Path("~/.local/state/everproof")
+FILE_NAME: Final = "server.toml"
+
+
+class BundleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where policy comes from: a git repository on this machine and the one ref that counts."""
+
+    repository: Path
+    ref: str = "refs/heads/main"
+
+
+class GitDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The bare repositories that `everproof git serve` and `git guard` stand before, and the account they run as."""
+
+    root: Path
+    user: str = "git"
+    mode: Mode = "enforce"
+
+
+class Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the server may reach: extra trusted CAs (PEM), and private addresses that an issuer may have."""
+
+    ca_file: Path | None = None
+    private_hosts: tuple[str, ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server's settings. Every field has a working default: `everproof up` alone is enough."""
+
+    state: Path = DEFAULT_STATE
+    database: str = ""
+    """An SQLAlchemy address; empty: SQLite in the state folder."""
+    host: str = "127.0.0.1"
+    port: int = 8443
+    url: str = ""
+    """How callers name this server, and the issuer of its tokens; empty: https://localhost:PORT."""
+    organisation: str = "main"
+    root_key: str = ""
+    """``file:PATH`` or ``env:NAME``; empty: a file in the state folder, mode 0600."""
+    checkpoint_copy: Path | None = None
+    """A file outside the database that keeps the last checkpoint, so that a rollback of the storage is found."""
+    bundle: BundleSource | None = None
+    git: GitDoor | None = None
+    outbound: Outbound = Outbound()
+    telemetry: str = ""
+    """An OTLP/HTTP endpoint; empty: no traces leave."""
+
+    @property
+    def issuer(self) -> str:
+        """The server's own address, as it stands in tokens."""
+        return self.url or f"https://localhost:{self.port}"
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy address of the database."""
+        return self.database or f"sqlite:///{self.state / 'everproof.db'}"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket by which commands and hooks reach the server."""
+        return self.state / "everproof.sock"
+
+
+def load_settings(state: Path | None = None) -> Settings:
+    """The settings for ``state``, else ``EVERPROOF_STATE``, else the default folder.
+
+    ``EVERPROOF_DATABASE``, ``EVERPROOF_URL``, ``EVERPROOF_HOST`` and ``EVERPROOF_PORT`` override the file.
+
+    Raises:
+        InputError: the file or a variable cannot be read; with its place.
+    """
+    folder = (state or Path(os.environ.get("EVERPROOF_STATE") or DEFAULT_STATE)).expanduser().absolute()
+    file = folder / FILE_NAME
+    settings = read_toml(file, Settings) if file.exists() else Settings()
+    changes: dict[str, str | int | Path] = {"state": folder}
+    for field in ("database", "url", "host"):
+        if value := os.environ.get(f"EVERPROOF_{field.upper()}"):
+            changes[field] = value
+    if port := os.environ.get("EVERPROOF_PORT"):
+        if not port.isdigit():
+            raise InputError(f"EVERPROOF_PORT must be a number, not {port!r}", place="environment")
+        changes["port"] = int(port)
+    return msgspec.structs.replace(settings, **changes)
