@@ -1,6 +1,7 @@
 """Canonical bytes: RFC 8785 for values without floats, with integers within 2**53-1 and ASCII keys.
 
-On such values msgspec's sorted encoding is byte for byte RFC 8785, at a fortieth of the cost; typed structs keep to them.
+On such values msgspec's sorted encoding is byte for byte RFC 8785, at a fortieth of the cost; typed structs keep to
+them.
 """
 
 import base64

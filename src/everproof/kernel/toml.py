@@ -34,4 +34,5 @@ def parse_toml(text: str, type_: type[T], *, place: str) -> T:
         return msgspec.convert(document, type_, strict=True)
     except msgspec.ValidationError as error:
         what, _, field = str(error).partition(" - at `$")
-        raise InputError(what, place=f"{place}{f': {field.strip("`.")}' if field else ''}") from error
+        field = field.strip("`.")
+        raise InputError(what, place=f"{place}: {field}" if field else place) from error

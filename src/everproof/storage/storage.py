@@ -1,0 +1,139 @@
+"""The storage: one writer, consistent reads, and a clock that does not run backwards over a restart."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, select
+
+from everproof.kernel.clock import Clock, HighWaterClock, SystemClock, from_milliseconds
+from everproof.kernel.errors import ConflictError
+from everproof.storage.database import connect_writer, parse_url, reader_engine, sqlite_file, writer_engine
+from everproof.storage.migrate import migrate, require_current
+from everproof.storage.tables import marks
+from everproof.storage.writer import Change, Listener, Transaction, Writer
+
+T = TypeVar("T")
+
+LOCK_NAME: Final = "lock"
+
+
+class Storage:
+    """A database and its one writer. Made by ``open`` or ``open_read_only``."""
+
+    def __init__(self, url: str, *, clock: Clock, lock: int | None, writing: bool) -> None:
+        address = parse_url(url)
+        self._lock = lock
+        self._reader = reader_engine(address)
+        self._engine = writer_engine(address) if writing else None
+        if self._engine is not None:
+            connect_writer(self._engine)
+            migrate(self._engine)
+            if (file := sqlite_file(address)) is not None:
+                file.chmod(0o600)
+        else:
+            require_current(self._reader)
+        with self.reading() as connection:
+            highest = connection.scalar(select(marks.c.value).where(marks.c.name == "highest_time")) or 0
+        self.clock = HighWaterClock(clock, highest=from_milliseconds(highest))
+        self._writer = Writer(self._engine, self.clock) if self._engine is not None else None
+
+    @classmethod
+    def open(cls, url: str, *, state: Path | None = None, clock: Clock | None = None) -> "Storage":
+        """Open the database at ``url`` for writing, migrated; with ``state``, that folder belongs to this process.
+
+        Raises:
+            ConflictError: another process has the folder or the database.
+            NewerDatabaseError: a newer Everproof wrote it.
+            InputError: the address is not one.
+        """
+        lock = _lock_folder(state) if state is not None else None
+        try:
+            return cls(url, clock=clock or SystemClock(), lock=lock, writing=True)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+
+    @classmethod
+    def open_read_only(cls, url: str, *, clock: Clock | None = None) -> "Storage":
+        """Open the database at ``url`` to look at it, beside a server that may run."""
+        return cls(url, clock=clock or SystemClock(), lock=None, writing=False)
+
+    @property
+    def writer(self) -> Writer:
+        """The writer.
+
+        Raises:
+            ConflictError: opened read-only.
+        """
+        if self._writer is None:
+            raise ConflictError("the storage was opened to read only")
+        return self._writer
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one unchanging state."""
+        with self._reader.begin() as connection:
+            yield connection
+
+    def write(self, change: Change[T]) -> "asyncio.Future[T]":
+        """Do ``change``; the future resolves when it is durable."""
+        return self.writer.write(change)
+
+    def write_now(self, change: Change[T]) -> T:
+        """Do ``change`` at once, before ``start``."""
+        return self.writer.write_now(change)
+
+    def before_commit(self, stage: Callable[[Transaction], None]) -> None:
+        """Call ``stage`` once for each batch, just before its commit."""
+        self.writer.before_commit(stage)
+
+    def after_rollback(self, forget: Callable[[], None]) -> None:
+        """Call ``forget`` whenever a batch was rolled back."""
+        self.writer.after_rollback(forget)
+
+    def subscribe(self, topic: str, listener: Listener) -> None:
+        """Call ``listener(key, body)`` for each durable feed row of ``topic``, in order."""
+        self.writer.subscribe(topic, listener)
+
+    async def start(self) -> None:
+        """Start the writer's thread, for changes from this event loop."""
+        await self.writer.start()
+
+    async def stop(self) -> None:
+        """Commit what waits, stop the writer, close the connections, give the folder back."""
+        if self._writer is not None:
+            await self._writer.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and give the folder back, where ``start`` was never called."""
+        self._reader.dispose()
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _lock_folder(state: Path) -> int:
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(state / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+        os.close(descriptor)
+        raise ConflictError(
+            f"this state folder is in use by process {holder}",
+            place=str(state),
+            todo="stop that server, or give this one a folder of its own with --state",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
