@@ -1,0 +1,66 @@
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from everproof.storage import Storage
+from tests import postgres
+
+DATABASES = ["sqlite", "postgresql"]
+
+
+class SettableClock:
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def advance(self, by: timedelta) -> None:
+        self.time += by
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    folder = Path(os.environ.get("EVERPROOF_VECTORS") or Path(__file__).parents[2] / "shared" / "vectors")
+    if not folder.is_dir():
+        pytest.skip(f"no test vectors in {folder}: name their folder in EVERPROOF_VECTORS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.PostgreSQL]:
+    if postgres.binaries() is None:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed")
+    with ExitStack() as stack:
+        yield stack.enter_context(postgres.running())
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, on each of the two."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'everproof.db'}"
+    server: postgres.PostgreSQL = request.getfixturevalue("postgresql")
+    return server.fresh()
+
+
+@pytest.fixture
+async def storage(database_url: str, clock: SettableClock) -> AsyncIterator[Storage]:
+    """A started storage, on each of the two databases."""
+    storage = Storage.open(database_url, clock=clock)
+    await storage.start()
+    yield storage
+    await storage.stop()
