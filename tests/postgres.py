@@ -64,4 +64,6 @@ def running() -> Iterator[PostgreSQL]:
         try:
             yield PostgreSQL(folder)
         finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder, **as_user)
+            subprocess.run(
+                [*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder, **as_user
+            )

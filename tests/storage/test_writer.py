@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from everproof.kernel.errors import ConflictError, InputError, UnavailableError
 from everproof.storage import Storage, Transaction
 from everproof.storage.migrate import NewerDatabaseError
 from everproof.storage.tables import feed
 from tests.conftest import SettableClock
+from tests.postgres import PostgreSQL
 
 
 def rows(storage: Storage) -> list[tuple[int, str]]:
@@ -65,13 +67,14 @@ async def test_a_change_that_raises_fails_alone_and_leaves_nothing(storage: Stor
 
 async def test_a_constraint_that_fails_within_a_change_fails_that_change_alone(storage: Storage) -> None:
     row = {"seq": 1_000, "topic": "t", "key": "k", "body": b""}
-    results = await asyncio.gather(
-        storage.write(lambda tx: tx.connection.execute(insert(feed).values(row)).rowcount),
-        storage.write(lambda tx: tx.connection.execute(insert(feed).values(row)).rowcount),
-        return_exceptions=True,
-    )
-    assert results[0] == 1
-    assert isinstance(results[1], Exception)
+
+    def change(tx: Transaction) -> str:
+        tx.connection.execute(insert(feed).values(row))
+        return "inserted"
+
+    results = await asyncio.gather(storage.write(change), storage.write(change), return_exceptions=True)
+    assert results[0] == "inserted"
+    assert isinstance(results[1], IntegrityError)
 
 
 async def test_subscribers_know_before_the_caller_does(storage: Storage) -> None:
@@ -136,8 +139,8 @@ def test_two_servers_on_one_folder_are_refused(tmp_path: Path) -> None:
     Storage.open(url, state=tmp_path).close()
 
 
-def test_two_writers_of_one_postgresql_database_are_refused(postgresql: "object", clock: SettableClock) -> None:
-    url: str = postgresql.fresh()  # type: ignore[attr-defined]
+def test_two_writers_of_one_postgresql_database_are_refused(postgresql: PostgreSQL, clock: SettableClock) -> None:
+    url = postgresql.fresh()
     first = Storage.open(url, clock=clock)
     with pytest.raises(ConflictError, match="another Everproof server"):
         Storage.open(url, clock=clock)
@@ -146,7 +149,9 @@ def test_two_writers_of_one_postgresql_database_are_refused(postgresql: "object"
 
 def test_a_newer_database_is_refused_and_left_as_it_is(database_url: str) -> None:
     storage = Storage.open(database_url)
-    storage.write_now(lambda tx: tx.connection.exec_driver_sql("update alembic_version set version_num = '9999'") and None)
+    storage.write_now(
+        lambda tx: tx.connection.exec_driver_sql("update alembic_version set version_num = '9999'") and None
+    )
     storage.close()
     with pytest.raises(NewerDatabaseError, match="9999"):
         Storage.open(database_url)

@@ -113,4 +113,5 @@ def _lock_postgresql_writer(connection: Any, _record: Any) -> None:
         [locked] = cursor.execute("select pg_try_advisory_lock(%s)", (WRITER_LOCK,)).fetchone()
     connection.commit()
     if not locked:
+        connection.close()
         raise ConflictError("another Everproof server writes to this database", todo="stop it first")

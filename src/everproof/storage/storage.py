@@ -30,17 +30,24 @@ class Storage:
         self._lock = lock
         self._reader = reader_engine(address)
         self._engine = writer_engine(address) if writing else None
-        if self._engine is not None:
-            connect_writer(self._engine)
-            migrate(self._engine)
-            if (file := sqlite_file(address)) is not None:
-                file.chmod(0o600)
-        else:
-            require_current(self._reader)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+        if (file := sqlite_file(address)) is not None and writing:
+            file.chmod(0o600)
         with self.reading() as connection:
             highest = connection.scalar(select(marks.c.value).where(marks.c.name == "highest_time")) or 0
         self.clock = HighWaterClock(clock, highest=from_milliseconds(highest))
         self._writer = Writer(self._engine, self.clock) if self._engine is not None else None
+
+    def _prepare(self) -> None:
+        if self._engine is None:
+            require_current(self._reader)
+        else:
+            connect_writer(self._engine)
+            migrate(self._engine)
 
     @classmethod
     def open(cls, url: str, *, state: Path | None = None, clock: Clock | None = None) -> "Storage":
@@ -52,12 +59,7 @@ class Storage:
             InputError: the address is not one.
         """
         lock = _lock_folder(state) if state is not None else None
-        try:
-            return cls(url, clock=clock or SystemClock(), lock=lock, writing=True)
-        except BaseException:
-            if lock is not None:
-                os.close(lock)
-            raise
+        return cls(url, clock=clock or SystemClock(), lock=lock, writing=True)
 
     @classmethod
     def open_read_only(cls, url: str, *, clock: Clock | None = None) -> "Storage":
