@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: one server a test process, started when first asked for, an empty database a test."""
+"""A real PostgreSQL for the tests: one server a process, started when first asked for, and an empty database a test."""
 
 import os
 import pwd
@@ -47,23 +47,21 @@ def running() -> Iterator[PostgreSQL]:
     assert where is not None, "PostgreSQL is not installed"
     with tempfile.TemporaryDirectory(prefix="everproof-pg-") as temporary:
         folder = Path(temporary)
-        as_user: dict[str, int] = {}
+        user = group = None
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
-            os.chown(folder, account.pw_uid, account.pw_gid)
-            as_user = {"user": account.pw_uid, "group": account.pw_gid}
-        data = folder / "data"
-        subprocess.run(
-            [where / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
-            check=True, capture_output=True, cwd=folder, **as_user,
-        )  # fmt: skip
+            user, group = account.pw_uid, account.pw_gid
+            os.chown(folder, user, group)
+
+        def run(program: str, *arguments: str) -> None:
+            command = [str(where / program), "-D", str(folder / "data"), *arguments]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user, group=group)
+
+        run("initdb", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
         settings = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200"]
         options = " ".join(f"-c {setting}" for setting in settings)
-        control = [where / "pg_ctl", "-D", data, "-w", "-t", "30", "-l", folder / "log"]
-        subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True, cwd=folder, **as_user)
+        run("pg_ctl", "-w", "-t", "30", "-l", str(folder / "log"), "-o", options, "start")
         try:
             yield PostgreSQL(folder)
         finally:
-            subprocess.run(
-                [*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder, **as_user
-            )
+            run("pg_ctl", "-w", "-t", "30", "-m", "immediate", "stop")
