@@ -36,7 +36,7 @@ class PostgreSQL:
         self._made += 1
         name = f"test{self._made}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'create database "{name}"')  # type: ignore[arg-type]  # a name that was made here
+            connection.execute(f'create database "{name}"')
         return self.url(name)
 
 

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,8 +31,14 @@ def parse_toml(text: str, type_: type[T], *, place: str) -> T:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"not TOML: {error}", place=place) from error
     try:
-        return msgspec.convert(document, type_, strict=True)
+        return msgspec.convert(document, type_, strict=True, dec_hook=_convert)
     except msgspec.ValidationError as error:
         what, _, field = str(error).partition(" - at `$")
         field = field.strip("`.")
         raise InputError(what, place=f"{place}: {field}" if field else place) from error
+
+
+def _convert(type_: type[Any], value: Any) -> Any:
+    if type_ is Path and isinstance(value, str) and value:
+        return Path(value).expanduser()
+    raise ValueError("not a path")

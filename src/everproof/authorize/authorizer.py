@@ -1,0 +1,185 @@
+"""The one call. Gather the facts, decide, record durably, and only then say so.
+
+What is to be done with a permission inside the storage is done in the very commit that records the decision, so there
+is never an effect without its entry, nor an entry without its effect.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from everproof.authorize.facts import FactSource, facts_of_proof
+from everproof.authorize.outcome import _SEAL, Allowed, Audience, Denied
+from everproof.authorize.record import DecisionRecord, record_of
+from everproof.kernel.canonical import encode
+from everproof.kernel.errors import RefusedError
+from everproof.kernel.ids import new_id
+from everproof.kernel.words import NOTHING, Action, Attributes, Decision, Entry, Fact, Mode, Proof, Resource
+from everproof.ledger import Ledger, Receipt
+from everproof.policy import Engine, Explanation, Request, Verdict
+from everproof.storage import Change, Storage, Transaction
+
+A = TypeVar("A", bound=Action)
+R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
+
+ENTRY_KIND: Final = "decision"
+
+Liveness = Callable[[str], bool]
+
+
+class Authorizer:
+    """Decides by the bundle that rules now, and records what it decided."""
+
+    def __init__(self, storage: Storage, ledger: Ledger, engine: Engine, *, is_live: Liveness) -> None:
+        self._storage = storage
+        self._ledger = ledger
+        self._is_live = is_live
+        self._sources: list[FactSource] = []
+        self.engine = engine
+
+    def register(self, source: FactSource) -> None:
+        """Ask ``source`` for its facts at every decision from now on."""
+        self._sources.append(source)
+
+    async def authorize(
+        self,
+        proof: Proof,
+        action: A,
+        resource: R,
+        *,
+        facts: Iterable[Fact] = (),
+        context: Attributes = NOTHING,
+        detail: Attributes = NOTHING,
+        within: Change[T] | None = None,
+        mode: Mode = "enforce",
+        request: str | None = None,
+    ) -> Allowed[A, R, T] | Denied:
+        """May this principal do this to this? The answer is durable before it is given.
+
+        ``facts`` are the door's own; ``context`` is what the caller says, which no fact of ours is ever taken from;
+        ``detail`` is recorded and not decided upon. ``within`` is done in the commit of the entry, if allowed; it may
+        raise `RefusedError` before it writes anything, which then is the recorded denial.
+
+        Raises:
+            UnavailableError: nothing could be recorded, so nothing was decided.
+        """
+        engine = self.engine
+        at = self._storage.clock.now()
+        known = self._gather(proof, action, resource, facts, at)
+        asked = Request(proof.principal, action, resource, {**context, **{fact.name: fact.value for fact in known}})
+        verdict = engine.decide(asked)
+        kept = _Pending(self._ledger, engine.version, proof, asked, verdict, known, at, detail, mode, request)
+
+        decided = await self._storage.write(_Decided(kept, within))
+        if decided.refusal is None and proof.credential is not None and not self._is_live(proof.credential):
+            # Revoked while this was on its way to the disk: whoever revoked it has been told that it is dead.
+            refusal = RefusedError("the credential was revoked")
+            decided = await self._storage.write(_Decided(kept, None, refusal))
+        if decided.refusal is None:
+            return Allowed(
+                proof=proof,
+                action=action,
+                resource=resource,
+                decision=verdict.decision,
+                receipt=decided.receipt,
+                outcome=cast("T", decided.outcome),
+                seal=_SEAL,
+            )
+
+        def explain(audience: Audience) -> Explanation:
+            return engine.explain(asked, verdict, audience)
+
+        return Denied(
+            proof=proof,
+            action=action,
+            resource=resource,
+            decision=verdict.decision,
+            receipt=decided.receipt,
+            reason=decided.refusal,
+            lets_pass=mode == "observe",
+            explain=explain,
+        )
+
+    def _gather(
+        self, proof: Proof, action: Action, resource: Resource, given: Iterable[Fact], at: datetime
+    ) -> list[Fact]:
+        facts = [*facts_of_proof(proof, at), *given]
+        for source in self._sources:
+            facts.extend(source.facts(proof, action, resource, at))
+        return facts
+
+
+class _Pending(msgspec.Struct):
+    """A decision that was made and is not recorded yet."""
+
+    ledger: Ledger
+    engine: str
+    proof: Proof
+    asked: Request
+    verdict: Verdict
+    facts: list[Fact]
+    at: datetime
+    detail: Attributes
+    mode: Mode
+    request: str | None
+
+    def entry(self, refusal: str | None) -> Entry:
+        decision: Decision = self.verdict.decision
+        word = "allow" if refusal is None else "would_deny" if self.mode == "observe" else "deny"
+        principal = self.proof.principal.ref
+        body = DecisionRecord(
+            decision=word,
+            principal=principal,
+            action=self.asked.action.name,
+            resource=self.asked.resource.ref,
+            proof=record_of(self.proof),
+            context=msgspec.Raw(self.verdict.context),
+            entities=msgspec.Raw(self.verdict.entities),
+            sources=tuple([(fact.name, fact.source) for fact in self.facts]),
+            bundle=decision.bundle,
+            engine=self.engine,
+            reasons=decision.reasons,
+            errors=decision.errors,
+            refusal=refusal if decision.allowed else None,
+            shadow=self.verdict.shadow,
+            mode=self.mode,
+            request=self.request,
+            detail=self.detail,
+        )
+        return Entry(id=new_id("ent"), at=self.at, kind=ENTRY_KIND, about=principal, body=msgspec.Raw(encode(body)))
+
+
+class _Recorded(msgspec.Struct):
+    """What came of a decision's commit; ``refusal`` is why it is a denial."""
+
+    receipt: Receipt
+    outcome: Any = None
+    refusal: str | None = None
+
+
+class _Decided:
+    """The change that does what was allowed and records the decision, both or neither."""
+
+    __slots__ = ("_pending", "_refused", "_within")
+
+    def __init__(self, pending: _Pending, within: Change[Any] | None, refused: RefusedError | None = None) -> None:
+        self._pending = pending
+        self._within = within
+        self._refused = refused
+
+    def __call__(self, tx: Transaction, /) -> _Recorded:
+        pending = self._pending
+        outcome = None
+        refusal = str(self._refused) if self._refused else None
+        if refusal is None and not pending.verdict.decision.allowed:
+            refusal = pending.verdict.reason
+        if refusal is None and self._within is not None:
+            try:
+                outcome = self._within(tx)
+            except RefusedError as error:
+                refusal = str(error)
+        receipt = pending.ledger.append(tx, pending.entry(refusal))
+        return _Recorded(receipt, outcome, refusal)

@@ -1,0 +1,65 @@
+"""Which bundle rules: the built-in one at first, then whatever the one before allowed to take its place."""
+
+from collections.abc import Callable
+
+from everproof.authorize.authorizer import Authorizer
+from everproof.authorize.outcome import Allowed, Denied
+from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, save_bundle
+from everproof.kernel.words import Action, Proof, Ref, Resource
+from everproof.policy import Bundle, Engine, load_bundle, starter_bundle
+from everproof.storage import Storage
+
+POLICY_CHANGE = Action("policy:change")
+BUNDLE = Resource(ref=Ref("Bundle", "organisation"), parents=(Ref("Space", "main"),))
+
+Follower = Callable[[Bundle], None]
+
+
+def ruling(storage: Storage) -> Bundle:
+    """The bundle that rules, as the storage has it.
+
+    Raises:
+        BundleError: what is stored cannot be read; nothing rules, so nothing is allowed.
+    """
+    with storage.reading() as connection:
+        stored = ruling_bundle(connection)
+    return starter_bundle() if stored is None else load_bundle(stored.files, commit=stored.commit)
+
+
+class Bundles:
+    """Loads bundles, and gives each that comes to rule to the authorizer and to those who follow."""
+
+    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle) -> None:
+        self._authorizer = authorizer
+        self._followers: list[Follower] = []
+        self.current = bundle
+        storage.subscribe(TOPIC, self._heard)
+
+    def follow(self, follower: Follower) -> None:
+        """Call ``follower`` with the bundle that rules, now and whenever another does."""
+        self._followers.append(follower)
+        follower(self.current)
+
+    async def load(
+        self, proof: Proof, files: dict[str, bytes], commit: str
+    ) -> Allowed[Action, Resource, None] | Denied:
+        """Let the bundle of ``commit`` rule, if the one that rules now allows ``proof``, its signer, to change it.
+
+        Raises:
+            BundleError: the bundle is bad, with its place; the one that rules goes on ruling.
+        """
+        bundle = load_bundle(files, commit=commit)
+        Engine(bundle)  # whatever cannot be compiled is found before anything is changed
+        stored = StoredBundle(bundle.digest, commit, dict(files))
+        detail = {"commit": commit, "digest": bundle.digest, "replaces": self.current.digest}
+        return await self._authorizer.authorize(
+            proof, POLICY_CHANGE, BUNDLE, detail=detail, within=lambda tx: save_bundle(tx, stored)
+        )
+
+    def _heard(self, _digest: str, body: bytes) -> None:
+        stored = read_published(body)
+        bundle = load_bundle(stored.files, commit=stored.commit)
+        self._authorizer.engine = Engine(bundle)
+        self.current = bundle
+        for follower in self._followers:
+            follower(bundle)

@@ -1,0 +1,90 @@
+"""`everproof`: finds the family of a command and imports only that, so that help and hooks start at once."""
+
+import importlib
+import sys
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+FAMILIES: Final = {
+    "up": "Start the server; the first time, set everything up.",
+    "init": "Write an observing .everproof/ for this repository.",
+    "doctor": "Look for what is wrong, and say how to mend it.",
+    "login": "Prove who you are with the SSH key you sign commits with.",
+    "ask": "Ask whether something would be allowed, and why not.",
+    "policy": "Check, test, explain, compare and apply policies.",
+    "git": "Stand before git repositories: hook, SSH command, set-up.",
+    "identity": "People, keys, services, machines, lineage.",
+    "revoke": "End a credential or key, and all that descends from it.",
+    "ledger": "Verify, prove, follow and export the record of everything.",
+}
+"""Every command family with its line of help: `everproof --help` imports none of them."""
+
+EXIT_FAILED: Final = 1
+"""The answer is no: denied, a test failed, a verification found something."""
+
+EXIT_USAGE: Final = 2
+"""The command was called wrongly, or what it was given cannot be read."""
+
+
+class _Families(TyperGroup):
+    """A group whose commands are imported when they are called, and only named when they are listed."""
+
+    _listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
+        return list(FAMILIES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        if cmd_name not in FAMILIES:
+            return None
+        if self._listing:
+            return TyperCommand(cmd_name, help=FAMILIES[cmd_name])
+        command = typer.main.get_command(importlib.import_module(f"everproof.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._listing = True
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(
+    cls=_Families,
+    name="everproof",
+    help="A zero trust control plane for software delivery.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(*, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from everproof import __version__
+
+        print(f"everproof {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence, its place, and what to do."""
+    from everproof.kernel.errors import Error, RefusedError, UnauthenticatedError
+
+    try:
+        app()
+    except Error as error:
+        print(f"everproof: {error}", file=sys.stderr)
+        if error.todo:
+            print(f"  → {error.todo}", file=sys.stderr)
+        denied = isinstance(error, RefusedError | UnauthenticatedError)
+        raise SystemExit(EXIT_FAILED if denied else EXIT_USAGE) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()
