@@ -1,0 +1,123 @@
+"""The ASGI application: finds the route, bounds the time, turns errors into answers."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from everproof.kernel.errors import Error, NotFoundError, UnavailableError
+from everproof.server.http.body import DisconnectedError
+from everproof.server.http.call import Reply, send_reply
+from everproof.server.http.openapi import document
+from everproof.server.http.problem import problem_reply, unexpected
+from everproof.server.http.route import BareRoute, Route
+
+REQUEST_SECONDS: Final = 20.0
+"""The longest that reading a request and answering it may take; a slow client costs a connection no longer."""
+
+_log: Final = structlog.get_logger("everproof.http")
+
+
+class MethodNotAllowedError(Error):
+    """The path exists, but not for this method."""
+
+    code = "method-not-allowed"
+    status = 405
+
+    def __init__(self, allowed: set[str]) -> None:
+        super().__init__(f"use {' or '.join(sorted(allowed))} here")
+        self.allow = ", ".join(sorted(allowed))
+
+
+class ErrorForm(Protocol):
+    """How a door's protocol says an error: the reply, or None for problem details."""
+
+    def __call__(self, path: str, error: Error) -> Reply | None:
+        """The reply for ``error`` of a request for ``path``."""
+        ...
+
+
+class Application:
+    """All routes of the server as one ASGI application."""
+
+    def __init__(
+        self,
+        routes: Iterable[Route | BareRoute],
+        *,
+        title: str,
+        version: str,
+        forms: Iterable[ErrorForm] = (),
+        seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._exact: dict[tuple[str, str], ASGIApp] = {}
+        self._patterns: list[tuple[str, Route]] = []
+        self._forms = tuple(forms)
+        self._seconds = seconds
+        self._paths: set[str] = set()
+        declarations = []
+        for route in (*routes, Route("GET", "/openapi.json", self._openapi, door="server", needs_proof=False)):
+            declaration = route.declaration
+            declarations.append(declaration)
+            if isinstance(route, BareRoute):
+                self._exact[declaration.method, declaration.path] = route.app
+            elif "{" not in declaration.path:
+                self._exact[declaration.method, declaration.path] = route
+            else:
+                self._patterns.append((declaration.method, route))
+        self._document = document(declarations, title=title, version=version)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        assert scope["type"] == "http"
+        try:
+            async with asyncio.timeout(self._seconds):
+                app = self._exact.get((scope["method"], scope["path"]))
+                if app is not None:
+                    scope["path_params"] = {}
+                else:
+                    app = self._find(scope)
+                await app(scope, receive, send)
+        except DisconnectedError:
+            pass
+        except Error as error:
+            await send_reply(scope, send, self._answer(scope["path"], error))
+        except TimeoutError:
+            late = UnavailableError("the request took too long", todo="send it again, and faster")
+            await send_reply(scope, send, self._answer(scope["path"], late, {"connection": "close"}))
+        except Exception:  # noqa: BLE001 - it is told to the operator's log, and to nobody else
+            name, reply = unexpected(scope)
+            _log.exception("unexpected", request=name, method=scope["method"], path=scope["path"])
+            await send_reply(scope, send, reply)
+
+    def _find(self, scope: Scope) -> ASGIApp:
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD" and ("GET", path) in self._exact:
+            scope["path_params"] = {}
+            return self._exact["GET", path]
+        allowed = {known for known, exact in self._exact if exact == path}
+        for known, route in self._patterns:
+            if (match := route.pattern.match(path)) is not None:
+                if known == method or (known == "GET" and method == "HEAD"):
+                    scope["path_params"] = match.groupdict()
+                    return route
+                allowed.add(known)
+        if not allowed:
+            raise NotFoundError("there is nothing at this address", todo="see /openapi.json")
+        raise MethodNotAllowedError(allowed)
+
+    def _answer(self, path: str, error: Error, headers: dict[str, str] | None = None) -> Reply:
+        for form in self._forms:
+            if (reply := form(path, error)) is not None:
+                reply.headers = {**(headers or {}), **reply.headers}
+                return reply
+        if isinstance(error, MethodNotAllowedError):
+            headers = {"allow": error.allow}
+        if error.status >= 500:  # noqa: PLR2004
+            _log.warning("refused", path=path, code=error.code, detail=error.message)
+        return problem_reply(error, headers=headers)
+
+    async def _openapi(self) -> Reply:
+        """This document: every route of the server, as OpenAPI 3.1."""
+        return Reply(self._document, headers={"cache-control": "public, max-age=60"})

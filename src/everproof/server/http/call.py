@@ -1,0 +1,136 @@
+"""One HTTP request as an endpoint sees it, and what it may answer when a struct is not enough."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from starlette.types import Message, Scope, Send
+
+from everproof.kernel.errors import InputError
+
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+"""An id that a caller may choose: visible ASCII, short enough to stand in a log line."""
+
+
+class Peer(NamedTuple):
+    """The process at the other end of the unix socket, as the kernel names it."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class Call:
+    """One request. Its body has been read and decoded before an endpoint sees it."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The decoded path."""
+        return str(self.scope["path"])
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who is at the other end, where the request came by the unix socket."""
+        extensions = self.scope.get("extensions")
+        peer = extensions.get("peer") if extensions else None
+        return Peer(**peer) if peer else None
+
+    @property
+    def client(self) -> str:
+        """The caller's network address; empty on the unix socket."""
+        client = self.scope.get("client")
+        return str(client[0]) if client and self.peer is None else ""
+
+    def header(self, name: bytes) -> str | None:
+        """The one value of a header, named in lower case.
+
+        Raises:
+            InputError: the header stands there twice, so that two readers could take different values.
+        """
+        found = None
+        for key, value in self.scope["headers"]:
+            if key == name:
+                if found is not None:
+                    raise InputError("the header is given more than once", place=f"header {name.decode()}")
+                found = value
+        return found.decode("latin-1") if found is not None else None
+
+
+class Reply:
+    """An answer with a status, a media type or headers of its own."""
+
+    __slots__ = ("body", "headers", "media", "status")
+
+    def __init__(
+        self, body: bytes = b"", *, status: int = 200, media: str = JSON, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.media = media
+        self.headers = headers or {}
+
+    @classmethod
+    def of(
+        cls, value: Any, *, status: int = 200, media: str = JSON, headers: Mapping[str, str] | None = None
+    ) -> "Reply":
+        """``value`` as JSON."""
+        return cls(_ENCODER.encode(value), status=status, media=media, headers=headers)
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""On every answer: what a browser might make of it, it may not."""
+
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_JSON_HEADERS: Final = [(b"content-type", JSON.encode()), *SECURITY_HEADERS, _NO_STORE]
+
+
+def request_id(scope: Scope) -> bytes | None:
+    """The caller's own ``X-Request-ID``, where it is one that can be echoed."""
+    for key, value in scope["headers"]:
+        if key == b"x-request-id":
+            return value if _REQUEST_ID.fullmatch(value) else None
+    return None
+
+
+async def send_json(scope: Scope, send: Send, body: bytes) -> None:
+    """Answer 200 with JSON: the short way, for bare routes."""
+    headers = [*_JSON_HEADERS, (b"content-length", b"%d" % len(body))]
+    if (echo := request_id(scope)) is not None:
+        headers.append((b"x-request-id", echo))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_reply(scope: Scope, send: Send, reply: Reply) -> None:
+    """Answer with ``reply``, not to be stored by anyone unless it says otherwise."""
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    given = {name for name, _ in headers}
+    if reply.body or reply.status != 204:  # noqa: PLR2004 - the one success that has no content
+        headers.append((b"content-type", reply.media.encode()))
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    headers.extend(header for header in (*SECURITY_HEADERS, _NO_STORE) if header[0] not in given)
+    if b"x-request-id" not in given and (echo := request_id(scope)) is not None:
+        headers.append((b"x-request-id", echo))
+    start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": reply.body})
