@@ -1,0 +1,102 @@
+"""How commands speak to the server: HTTPS, a DPoP proof for each request, and its errors as errors of ours."""
+
+import ssl
+import time
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from everproof.cli import session as sessions
+from everproof.kernel.errors import (
+    ConflictError,
+    Error,
+    InputError,
+    NotFoundError,
+    RefusedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+TIMEOUT_SECONDS: Final = 30
+KINDS: Final[dict[int, type[Error]]] = {
+    401: UnauthenticatedError,
+    403: RefusedError,
+    404: NotFoundError,
+    409: ConflictError,
+    503: UnavailableError,
+}
+
+
+class Client:
+    """The server, as the holder of a session sees it."""
+
+    def __init__(self, session: sessions.Session) -> None:
+        self.session = session
+        context = ssl.create_default_context(cadata=session.ca or None)
+        self._http = httpx.Client(base_url=session.server, verify=context, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._key = session.private_key
+        self._nonce: str | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        form: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+        proven: bool = True,
+    ) -> Any:
+        """The decoded answer to one request, proven by the session's token unless told otherwise.
+
+        Raises:
+            Error: what the server answered, in its own words.
+        """
+        response = self._send(method, path, json, form, query, proven=proven)
+        nonce = response.headers.get("dpop-nonce")
+        if nonce and nonce != self._nonce and response.status_code in {400, 401}:
+            self._nonce = nonce  # the server asks for a proof that is made with its nonce
+            response = self._send(method, path, json, form, query, proven=proven)
+        self._nonce = response.headers.get("dpop-nonce", self._nonce)
+        if response.is_success:
+            kind = response.headers.get("content-type", "")
+            return response.json() if "json" in kind and "jsonl" not in kind else response.content
+        raise _error(response)
+
+    def _send(self, method: str, path: str, json: Any, form: Any, query: Any, *, proven: bool) -> httpx.Response:
+        token = self.session.token if proven else None
+        if proven and self.session.expires < time.time():
+            raise UnauthenticatedError("your session is over", todo="run: everproof login")
+        url = f"{self.session.server}{path}"
+        headers = {"dpop": sessions.dpop_proof(self._key, method, url, nonce=self._nonce, token=token)}
+        if token:
+            headers["authorization"] = f"DPoP {token}"
+        try:
+            return self._http.request(method, path, json=json, data=form, params=query, headers=headers)
+        except httpx.TransportError as error:
+            todo = "start it with: everproof up"
+            raise UnavailableError(f"the server cannot be reached: {error}", place=url, todo=todo) from error
+
+
+def connect() -> Client:
+    """The server of this machine's session.
+
+    Raises:
+        UnauthenticatedError: nobody has logged in here.
+    """
+    return Client(sessions.load())
+
+
+def _error(response: httpx.Response) -> Error:
+    try:
+        problem = msgspec.json.decode(response.content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        problem = {}
+    message = problem.get("detail") or problem.get("error_description") or problem.get("title") or problem.get("error")
+    kind = KINDS.get(response.status_code, InputError)
+    return kind(
+        str(message or f"the server answered {response.status_code}"),
+        place=problem.get("place"),
+        todo=problem.get("todo"),
+    )
