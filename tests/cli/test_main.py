@@ -24,7 +24,7 @@ def test_help_names_every_family_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert all(f"  {name} " in done.stdout for name in FAMILIES)
-    assert "..." not in done.stdout, "a line of help is cut off"
+    assert "..." not in done.stdout.partition("Commands:")[2], "a line of help is cut off"
     assert "HEAVY []" in done.stdout
 
 
