@@ -36,7 +36,7 @@ _CREDENTIALS: Final = struct.Struct("3i")
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with bounds on a request's head and the peer's credentials on the unix socket."""
 
-    peer: dict[str, int] | None = None
+    extensions: dict[str, dict[object, object]] | None = None
     reading_since: float | None = None
     head_bytes = 0
 
@@ -47,23 +47,22 @@ class Protocol(HttpToolsProtocol):
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family == socket.AF_UNIX:
             raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            self.peer = dict(zip(("pid", "uid", "gid"), _CREDENTIALS.unpack(raw), strict=True))
+            self.extensions = {"peer": dict(zip(("pid", "uid", "gid"), _CREDENTIALS.unpack(raw), strict=True))}
 
     def data_received(self, data: bytes) -> None:
-        """Count what has come of a head that is not complete."""
+        """Read on; a head that is still not complete may only grow so long."""
+        super().data_received(data)
         if self.reading_since is not None:
             self.head_bytes += len(data)
             if self.head_bytes > MAX_HEAD:
                 self.transport.close()
-                return
-        super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Start the head's clock."""
         super().on_message_begin()
         self.reading_since = self.loop.time()
-        if self.peer is not None:
-            self.scope["extensions"] = {"peer": dict(self.peer)}
+        if self.extensions is not None:
+            self.scope["extensions"] = self.extensions
 
     def on_headers_complete(self) -> None:
         """Stop the head's clock: from here on the application's own time limit holds."""

@@ -75,6 +75,7 @@ class Application:
             async with asyncio.timeout(self._seconds):
                 app = self._exact.get((scope["method"], scope["path"]))
                 if app is not None:
+                    scope["route"] = scope["path"]
                     scope["path_params"] = {}
                 else:
                     app = self._find(scope)
@@ -94,12 +95,14 @@ class Application:
     def _find(self, scope: Scope) -> ASGIApp:
         method, path = scope["method"], scope["path"]
         if method == "HEAD" and ("GET", path) in self._exact:
+            scope["route"] = path
             scope["path_params"] = {}
             return self._exact["GET", path]
         allowed = {known for known, exact in self._exact if exact == path}
         for known, route in self._patterns:
             if (match := route.pattern.match(path)) is not None:
                 if known == method or (known == "GET" and method == "HEAD"):
+                    scope["route"] = route.declaration.path
                     scope["path_params"] = match.groupdict()
                     return route
                 allowed.add(known)
