@@ -1,0 +1,313 @@
+"""The keyring: the root key wraps it, it wraps a data key for each subject, and those seal what is kept.
+
+Erasing a subject destroys its data keys. Everything is keyed by random ids, so whatever sees an id can trust that the
+key behind it never changes.
+"""
+
+import hashlib
+import os
+import threading
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Row
+
+from everproof.kernel.canonical import encode
+from everproof.kernel.clock import milliseconds
+from everproof.kernel.errors import ConflictError, Error, NotFoundError, RefusedError
+from everproof.kernel.ids import new_id
+from everproof.kernel.words import Ref
+from everproof.keys import store
+from everproof.keys.envelope import FORM, KEY_BYTES, fresh_nonce, open_with, seal_with
+from everproof.keys.root import RootKey, RootKeyError
+from everproof.storage import Storage, Transaction
+
+MAX_USES: Final = 1 << 28
+"""Seals under one data key. With random 96-bit nonces NIST allows 2**32; at 2**28 the chance that any two met is
+still below 2**-40."""
+
+RESERVED_USES: Final = 1 << 12
+"""Uses are counted in the database so many at a time: one update in 4,096 seals, and a restart wastes no more."""
+
+CACHED_KEYS: Final = 50_000
+"""Unwrapped data keys kept in memory, some 60 MB; an older one is read and unwrapped again (about 0.2 ms)."""
+
+SERVER: Final = Ref("Server", "keys")
+"""Whose key seals what belongs to the server itself, such as its signing keys. It cannot be erased."""
+
+ERASED_TOPIC: Final = "keys.erased"
+ROTATED_TOPIC: Final = "keys.rotated"
+
+
+class ErasedError(Error):
+    """The key was destroyed, so what it sealed can never be read."""
+
+    code = "erased"
+    status = 410
+
+
+class SealError(Error):
+    """What should open does not: it was changed, or is somewhere it was not sealed for."""
+
+    code = "seal-broken"
+    status = 500
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """Sealed bytes and the id of the data key that opens them."""
+
+    key_id: str
+    data: bytes
+
+
+class _DataKey:
+    """An unwrapped data key, and how often it may be used before more uses are reserved."""
+
+    __slots__ = ("cipher", "id", "left")
+
+    def __init__(self, key_id: str, cipher: AESGCM, left: int = 0) -> None:
+        self.id = key_id
+        self.cipher = cipher
+        self.left = left
+
+
+class Keyring:
+    """Seals and opens for the whole house. Made before the storage is started: the first start makes its first key.
+
+    ``seal``, ``erase`` and the rotations belong to the writer's thread, within a transaction; ``open`` to any.
+    """
+
+    def __init__(self, storage: Storage, root: RootKey) -> None:
+        """Load the keyring.
+
+        Raises:
+            RootKeyError: ``root`` is not the one that the database was sealed under. Nothing was changed.
+        """
+        self._storage = storage
+        self._root = root
+        self._versions: dict[int, AESGCM] = {}
+        self._sealing: dict[Ref, _DataKey] = {}
+        self._opening: dict[str, _DataKey] = {}
+        self._erased: set[str] = set()
+        self._touched: list[tuple[Ref, str]] = []
+        self._lock = threading.Lock()
+        self._load_versions()
+        if not self._versions:
+            storage.write_now(self._add_version)
+            self._load_versions()
+        storage.after_rollback(self._forget)
+        storage.subscribe(ERASED_TOPIC, self._drop)
+        storage.subscribe(ROTATED_TOPIC, lambda _key, _body: self._load_versions())
+
+    def seal(self, tx: Transaction, about: Ref, plaintext: bytes, *, context: bytes) -> Sealed:
+        """``plaintext`` sealed under the key of ``about``, which is made within ``tx`` where there is none yet.
+
+        ``context`` is not kept: to open, the same must be given again. It says what this is and where it belongs.
+        """
+        key = self._sealing.get(about)
+        if key is None or key.left <= 0:
+            key = self._ready(tx, about)
+        key.left -= 1
+        nonce = fresh_nonce()
+        return Sealed(key.id, FORM + nonce + key.cipher.encrypt(nonce, plaintext, context))
+
+    def open(self, key_id: str, data: bytes, *, context: bytes) -> bytes:
+        """What was sealed.
+
+        Raises:
+            ErasedError: the key was destroyed.
+            NotFoundError: there never was such a key here.
+            SealError: ``data`` was changed, or was sealed for another ``context``.
+        """
+        key = self._opening.get(key_id) or self._load(key_id)
+        try:
+            return open_with(key.cipher, data, context)
+        except InvalidTag:
+            raise SealError(
+                "sealed bytes do not open: they were changed, or moved from where they belong",
+                place=key_id,
+                todo="restore the database from a backup; see docs/keys.md",
+            ) from None
+
+    def erase(self, tx: Transaction, about: Ref) -> int:
+        """Destroy every key of ``about``, and nothing else; how many there were. What is sealed later has a new key."""
+        if about == SERVER:
+            raise RefusedError("the server's own key cannot be erased", todo="rotate the keyring instead")
+        # At once, not after the commit: the next batch seals before the feed is heard, and must not use a dead key.
+        self._sealing.pop(about, None)
+        ids = store.erase_data_keys(tx.connection, _digest(about), now=milliseconds(tx.now))
+        for key_id in ids:
+            tx.publish(ERASED_TOPIC, key_id)
+        return len(ids)
+
+    def rotate(self, tx: Transaction) -> int:
+        """Wrap data keys with a new keyring key from here on; its version. The older ones still open.
+
+        Raises:
+            ConflictError: two root keys open the keyring, and only one of them is at hand.
+        """
+        if store.roots(tx.connection) - {self._root.id}:
+            raise ConflictError(
+                "the root key is being rotated, so the keyring cannot be",
+                todo="retire the old root key first",
+            )
+        return self._add_version(tx)
+
+    def rewrap(self, tx: Transaction, *, limit: int = 1_000) -> int:
+        """Move up to ``limit`` data keys to the newest keyring key; how many were moved.
+
+        When none are left to move, the older keyring keys are destroyed.
+        """
+        current = max(self._versions)
+        rows = store.data_keys_to_move(tx.connection, current, limit)
+        for row in rows:
+            secret = self._unwrap(row)
+            wrapped = seal_with(self._versions[current], secret, _data_context(row.id, row.about, current))
+            store.move_data_key(tx.connection, row.id, keyring=current, wrapped=wrapped)
+        if len(rows) < limit:
+            store.remove_idle_versions(tx.connection, current)
+        return len(rows)
+
+    def admit_root(self, tx: Transaction, new: RootKey) -> None:
+        """Let ``new`` open the keyring too, in one transaction. Both do until one of them is retired."""
+        now = milliseconds(tx.now)
+        rows = store.read_keyring(tx.connection, self._root.id)
+        secrets = {row.version: self._root.unwrap(row.wrapped, context=_keyring_context(row.version)) for row in rows}
+        wrapped = {version: new.wrap(secret, context=_keyring_context(version)) for version, secret in secrets.items()}
+        store.remove_root(tx.connection, new.id)  # an admission that was begun before is begun anew
+        for version, key in wrapped.items():
+            store.add_keyring_key(tx.connection, version=version, root=new.id, wrapped=key, created=now)
+
+    def retire_root(self, tx: Transaction, root_id: str) -> None:
+        """Let the root key of this id open the keyring no more.
+
+        Raises:
+            ConflictError: it is the only one.
+            NotFoundError: it does not open the keyring as it is.
+        """
+        known = store.roots(tx.connection)
+        if root_id not in known:
+            raise NotFoundError(f"no root key {root_id} opens this keyring")
+        if known == {root_id}:
+            raise ConflictError("the only root key cannot be retired", todo="admit another one first")
+        store.remove_root(tx.connection, root_id)
+
+    def _ready(self, tx: Transaction, about: Ref) -> _DataKey:
+        """The subject's key with uses left: from the database, or made there."""
+        digest = _digest(about)
+        row = store.newest_data_key(tx.connection, digest)
+        if row is not None and row.reserved + RESERVED_USES <= MAX_USES:
+            key = self._opening.get(row.id) or _DataKey(row.id, AESGCM(self._unwrap(row)))
+            key.left = RESERVED_USES
+            store.reserve(tx.connection, row.id, row.reserved + RESERVED_USES)
+        else:
+            key = self._make(tx, digest, number=1 if row is None else row.number + 1)
+        self._touched = tx.staged("keys", list)
+        self._touched.append((about, key.id))
+        self._keep(key)
+        if len(self._sealing) >= CACHED_KEYS:
+            del self._sealing[next(iter(self._sealing))]
+        self._sealing[about] = key
+        return key
+
+    def _make(self, tx: Transaction, digest: bytes, *, number: int) -> _DataKey:
+        secret = os.urandom(KEY_BYTES)
+        now = milliseconds(tx.now)
+        key_id = new_id("key", milliseconds=now)
+        version = max(self._versions)
+        wrapped = seal_with(self._versions[version], secret, _data_context(key_id, digest, version))
+        store.add_data_key(
+            tx.connection, id=key_id, about=digest, number=number, keyring=version, wrapped=wrapped,
+            reserved=RESERVED_USES, created=now,
+        )  # fmt: skip
+        return _DataKey(key_id, AESGCM(secret), RESERVED_USES)
+
+    def _keep(self, key: _DataKey) -> None:
+        with self._lock:
+            if len(self._opening) >= CACHED_KEYS:
+                del self._opening[next(iter(self._opening))]
+            self._opening[key.id] = key
+
+    def _load(self, key_id: str) -> _DataKey:
+        with self._storage.reading() as connection:
+            row = store.read_data_key(connection, key_id)
+        if row is None:
+            raise NotFoundError("no such key is on record", place=key_id)
+        if row.wrapped is None:
+            raise _erased(key_id)
+        key = _DataKey(key_id, AESGCM(self._unwrap(row)))
+        self._keep(key)
+        if key_id in self._erased:  # erased since the row was read; `_drop` notes it before it looks at the cache
+            self._drop(key_id)
+            raise _erased(key_id)
+        return key
+
+    def _unwrap(self, row: Row[Any]) -> bytes:
+        if row.keyring not in self._versions:  # rotated by the server, and this is a reader beside it
+            self._load_versions()
+        if row.keyring not in self._versions:
+            raise SealError(f"version {row.keyring} of the keyring is not on record", place=row.id)
+        try:
+            return open_with(self._versions[row.keyring], row.wrapped, _data_context(row.id, row.about, row.keyring))
+        except InvalidTag:
+            raise SealError(
+                "a data key does not open: its row was changed", place=row.id, todo="restore the database from a backup"
+            ) from None
+
+    def _load_versions(self) -> None:
+        with self._storage.reading() as connection:
+            known = store.roots(connection)
+            if not known:
+                return
+            if self._root.id not in known:
+                raise RootKeyError(
+                    f"this is root key {self._root.id}, but the database is sealed under {' or '.join(sorted(known))}",
+                    place="root_key",
+                    todo="give the server the root key that belongs to this database; nothing was changed",
+                )
+            rows = store.read_keyring(connection, self._root.id)
+        self._versions.update(
+            (row.version, AESGCM(self._root.unwrap(row.wrapped, context=_keyring_context(row.version)))) for row in rows
+        )
+
+    def _add_version(self, tx: Transaction) -> int:
+        version = max(self._versions, default=0) + 1
+        secret = os.urandom(KEY_BYTES)
+        wrapped = self._root.wrap(secret, context=_keyring_context(version))
+        now = milliseconds(tx.now)
+        store.add_keyring_key(tx.connection, version=version, root=self._root.id, wrapped=wrapped, created=now)
+        tx.publish(ROTATED_TOPIC, str(version))  # used once it is durable
+        return version
+
+    def _forget(self) -> None:
+        """Drop what the batch that was rolled back may have put into memory. Dropping too much costs a look-up."""
+        for about, key_id in self._touched:
+            self._sealing.pop(about, None)
+            with self._lock:
+                self._opening.pop(key_id, None)
+        self._touched = []
+
+    def _drop(self, key_id: str, _body: bytes = b"") -> None:
+        self._erased.add(key_id)
+        with self._lock:
+            self._opening.pop(key_id, None)
+
+
+def _erased(key_id: str) -> ErasedError:
+    return ErasedError("its key was destroyed when the person it speaks of was erased", place=key_id)
+
+
+def _digest(about: Ref) -> bytes:
+    """What stands for the subject in the table, so that the table does not name anyone."""
+    return hashlib.sha256(encode([about.type, about.id])).digest()
+
+
+def _keyring_context(version: int) -> bytes:
+    return encode(["everproof", "keyring key", version])
+
+
+def _data_context(key_id: str, about: bytes, version: int) -> bytes:
+    """Ties a wrapped key to its row: moved to another subject or another keyring version, it does not open."""
+    return encode(["everproof", "data key", key_id, about.hex(), version])
