@@ -1,7 +1,8 @@
 """The root key, the keyring, data keys for each subject, and the keys that sign."""
 
+from everproof.keys.envelope import SealError
 from everproof.keys.jwk import PrivateKey, PublicKey, public_jwk, thumbprint
-from everproof.keys.keyring import ErasedError, Keyring, Sealed, SealError
+from everproof.keys.keyring import ErasedError, Keyring, Sealed
 from everproof.keys.root import RootKey, RootKeyError, open_root_key
 from everproof.keys.signing import Algorithm, SigningKey, SigningKeys, TokenAlgorithm
 

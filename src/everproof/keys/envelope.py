@@ -9,6 +9,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from everproof.kernel.errors import Error
+
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 FORM: Final = b"\x01"
@@ -19,6 +21,13 @@ NONCES_AT_ONCE: Final = 512
 
 _nonces: list[bytes] = []
 os.register_at_fork(after_in_child=_nonces.clear)  # parent and child must not use the same ones
+
+
+class SealError(Error):
+    """What should open does not: it was changed, or is somewhere it was not sealed for."""
+
+    code = "seal-broken"
+    status = 500
 
 
 def fresh_nonce() -> bytes:

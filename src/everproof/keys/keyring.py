@@ -12,16 +12,16 @@ from typing import Any, Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Row
 
 from everproof.kernel.canonical import encode
 from everproof.kernel.clock import milliseconds
-from everproof.kernel.errors import ConflictError, Error, NotFoundError, RefusedError
+from everproof.kernel.errors import Error, NotFoundError, RefusedError
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import Ref
 from everproof.keys import store
-from everproof.keys.envelope import FORM, KEY_BYTES, fresh_nonce, open_with, seal_with
-from everproof.keys.root import RootKey, RootKeyError
+from everproof.keys.envelope import FORM, KEY_BYTES, SealError, fresh_nonce, open_with
+from everproof.keys.root import RootKey
+from everproof.keys.wrapping import WrappingKeys
 from everproof.storage import Storage, Transaction
 
 MAX_USES: Final = 1 << 28
@@ -38,7 +38,6 @@ SERVER: Final = Ref("Server", "keys")
 """Whose key seals what belongs to the server itself, such as its signing keys. It cannot be erased."""
 
 ERASED_TOPIC: Final = "keys.erased"
-ROTATED_TOPIC: Final = "keys.rotated"
 
 
 class ErasedError(Error):
@@ -46,13 +45,6 @@ class ErasedError(Error):
 
     code = "erased"
     status = 410
-
-
-class SealError(Error):
-    """What should open does not: it was changed, or is somewhere it was not sealed for."""
-
-    code = "seal-broken"
-    status = 500
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -73,6 +65,17 @@ class _DataKey:
         self.left = left
 
 
+class _Batch:
+    """What one transaction did: whose keys it took into memory, and the rows of new keys, written together."""
+
+    __slots__ = ("flushed", "rows", "touched")
+
+    def __init__(self) -> None:
+        self.touched: list[tuple[Ref, str]] = []
+        self.rows: list[dict[str, Any]] = []
+        self.flushed = False
+
+
 class Keyring:
     """Seals and opens for the whole house. Made before the storage is started: the first start makes its first key.
 
@@ -86,20 +89,15 @@ class Keyring:
             RootKeyError: ``root`` is not the one that the database was sealed under. Nothing was changed.
         """
         self._storage = storage
-        self._root = root
-        self._versions: dict[int, AESGCM] = {}
+        self._wrapping = WrappingKeys(storage, root)
         self._sealing: dict[Ref, _DataKey] = {}
         self._opening: dict[str, _DataKey] = {}
         self._erased: set[str] = set()
-        self._touched: list[tuple[Ref, str]] = []
+        self._batch = _Batch()
         self._lock = threading.Lock()
-        self._load_versions()
-        if not self._versions:
-            storage.write_now(self._add_version)
-            self._load_versions()
+        storage.before_commit(self._flush)
         storage.after_rollback(self._forget)
         storage.subscribe(ERASED_TOPIC, self._drop)
-        storage.subscribe(ROTATED_TOPIC, lambda _key, _body: self._load_versions())
 
     def seal(self, tx: Transaction, about: Ref, plaintext: bytes, *, context: bytes) -> Sealed:
         """``plaintext`` sealed under the key of ``about``, which is made within ``tx`` where there is none yet.
@@ -137,48 +135,30 @@ class Keyring:
             raise RefusedError("the server's own key cannot be erased", todo="rotate the keyring instead")
         # At once, not after the commit: the next batch seals before the feed is heard, and must not use a dead key.
         self._sealing.pop(about, None)
+        self._write(tx)
         ids = store.erase_data_keys(tx.connection, _digest(about), now=milliseconds(tx.now))
         for key_id in ids:
             tx.publish(ERASED_TOPIC, key_id)
         return len(ids)
 
     def rotate(self, tx: Transaction) -> int:
-        """Wrap data keys with a new keyring key from here on; its version. The older ones still open.
+        """Wrap data keys with a new keyring key from the commit on; its version. The older ones still open.
 
         Raises:
             ConflictError: two root keys open the keyring, and only one of them is at hand.
         """
-        if store.roots(tx.connection) - {self._root.id}:
-            raise ConflictError(
-                "the root key is being rotated, so the keyring cannot be",
-                todo="retire the old root key first",
-            )
-        return self._add_version(tx)
+        return self._wrapping.rotate(tx)
 
     def rewrap(self, tx: Transaction, *, limit: int = 1_000) -> int:
         """Move up to ``limit`` data keys to the newest keyring key; how many were moved.
 
         When none are left to move, the older keyring keys are destroyed.
         """
-        current = max(self._versions)
-        rows = store.data_keys_to_move(tx.connection, current, limit)
-        for row in rows:
-            secret = self._unwrap(row)
-            wrapped = seal_with(self._versions[current], secret, _data_context(row.id, row.about, current))
-            store.move_data_key(tx.connection, row.id, keyring=current, wrapped=wrapped)
-        if len(rows) < limit:
-            store.remove_idle_versions(tx.connection, current)
-        return len(rows)
+        return self._wrapping.rewrap(tx, limit=limit)
 
     def admit_root(self, tx: Transaction, new: RootKey) -> None:
         """Let ``new`` open the keyring too, in one transaction. Both do until one of them is retired."""
-        now = milliseconds(tx.now)
-        rows = store.read_keyring(tx.connection, self._root.id)
-        secrets = {row.version: self._root.unwrap(row.wrapped, context=_keyring_context(row.version)) for row in rows}
-        wrapped = {version: new.wrap(secret, context=_keyring_context(version)) for version, secret in secrets.items()}
-        store.remove_root(tx.connection, new.id)  # an admission that was begun before is begun anew
-        for version, key in wrapped.items():
-            store.add_keyring_key(tx.connection, version=version, root=new.id, wrapped=key, created=now)
+        self._wrapping.admit_root(tx, new)
 
     def retire_root(self, tx: Transaction, root_id: str) -> None:
         """Let the root key of this id open the keyring no more.
@@ -187,25 +167,22 @@ class Keyring:
             ConflictError: it is the only one.
             NotFoundError: it does not open the keyring as it is.
         """
-        known = store.roots(tx.connection)
-        if root_id not in known:
-            raise NotFoundError(f"no root key {root_id} opens this keyring")
-        if known == {root_id}:
-            raise ConflictError("the only root key cannot be retired", todo="admit another one first")
-        store.remove_root(tx.connection, root_id)
+        self._wrapping.retire_root(tx, root_id)
 
     def _ready(self, tx: Transaction, about: Ref) -> _DataKey:
         """The subject's key with uses left: from the database, or made there."""
+        self._batch = tx.staged("keys", _Batch)
+        if about in self._sealing:
+            self._write(tx)  # the key that was used up may have been made in this very batch
         digest = _digest(about)
         row = store.newest_data_key(tx.connection, digest)
         if row is not None and row.reserved + RESERVED_USES <= MAX_USES:
-            key = self._opening.get(row.id) or _DataKey(row.id, AESGCM(self._unwrap(row)))
+            key = self._opening.get(row.id) or _DataKey(row.id, AESGCM(self._wrapping.unwrap(row)))
             key.left = RESERVED_USES
             store.reserve(tx.connection, row.id, row.reserved + RESERVED_USES)
         else:
             key = self._make(tx, digest, number=1 if row is None else row.number + 1)
-        self._touched = tx.staged("keys", list)
-        self._touched.append((about, key.id))
+        self._batch.touched.append((about, key.id))
         self._keep(key)
         if len(self._sealing) >= CACHED_KEYS:
             del self._sealing[next(iter(self._sealing))]
@@ -216,13 +193,25 @@ class Keyring:
         secret = os.urandom(KEY_BYTES)
         now = milliseconds(tx.now)
         key_id = new_id("key", milliseconds=now)
-        version = max(self._versions)
-        wrapped = seal_with(self._versions[version], secret, _data_context(key_id, digest, version))
-        store.add_data_key(
-            tx.connection, id=key_id, about=digest, number=number, keyring=version, wrapped=wrapped,
-            reserved=RESERVED_USES, created=now,
+        version = self._wrapping.newest
+        wrapped = self._wrapping.wrap(secret, key_id=key_id, about=digest, version=version)
+        self._batch.rows.append(
+            {"id": key_id, "about": digest, "number": number, "keyring": version, "wrapped": wrapped,
+             "reserved": RESERVED_USES, "created": now}
         )  # fmt: skip
+        if self._batch.flushed:
+            self._write(tx)
         return _DataKey(key_id, AESGCM(secret), RESERVED_USES)
+
+    def _flush(self, tx: Transaction) -> None:
+        self._write(tx)
+        tx.staged("keys", _Batch).flushed = True  # a participant after this one may still seal
+
+    def _write(self, tx: Transaction) -> None:
+        batch = tx.staged("keys", _Batch)
+        if batch.rows:
+            store.add_data_keys(tx.connection, batch.rows)
+            batch.rows = []
 
     def _keep(self, key: _DataKey) -> None:
         with self._lock:
@@ -237,57 +226,20 @@ class Keyring:
             raise NotFoundError("no such key is on record", place=key_id)
         if row.wrapped is None:
             raise _erased(key_id)
-        key = _DataKey(key_id, AESGCM(self._unwrap(row)))
+        key = _DataKey(key_id, AESGCM(self._wrapping.unwrap(row)))
         self._keep(key)
         if key_id in self._erased:  # erased since the row was read; `_drop` notes it before it looks at the cache
             self._drop(key_id)
             raise _erased(key_id)
         return key
 
-    def _unwrap(self, row: Row[Any]) -> bytes:
-        if row.keyring not in self._versions:  # rotated by the server, and this is a reader beside it
-            self._load_versions()
-        if row.keyring not in self._versions:
-            raise SealError(f"version {row.keyring} of the keyring is not on record", place=row.id)
-        try:
-            return open_with(self._versions[row.keyring], row.wrapped, _data_context(row.id, row.about, row.keyring))
-        except InvalidTag:
-            raise SealError(
-                "a data key does not open: its row was changed", place=row.id, todo="restore the database from a backup"
-            ) from None
-
-    def _load_versions(self) -> None:
-        with self._storage.reading() as connection:
-            known = store.roots(connection)
-            if not known:
-                return
-            if self._root.id not in known:
-                raise RootKeyError(
-                    f"this is root key {self._root.id}, but the database is sealed under {' or '.join(sorted(known))}",
-                    place="root_key",
-                    todo="give the server the root key that belongs to this database; nothing was changed",
-                )
-            rows = store.read_keyring(connection, self._root.id)
-        self._versions.update(
-            (row.version, AESGCM(self._root.unwrap(row.wrapped, context=_keyring_context(row.version)))) for row in rows
-        )
-
-    def _add_version(self, tx: Transaction) -> int:
-        version = max(self._versions, default=0) + 1
-        secret = os.urandom(KEY_BYTES)
-        wrapped = self._root.wrap(secret, context=_keyring_context(version))
-        now = milliseconds(tx.now)
-        store.add_keyring_key(tx.connection, version=version, root=self._root.id, wrapped=wrapped, created=now)
-        tx.publish(ROTATED_TOPIC, str(version))  # used once it is durable
-        return version
-
     def _forget(self) -> None:
         """Drop what the batch that was rolled back may have put into memory. Dropping too much costs a look-up."""
-        for about, key_id in self._touched:
+        for about, key_id in self._batch.touched:
             self._sealing.pop(about, None)
             with self._lock:
                 self._opening.pop(key_id, None)
-        self._touched = []
+        self._batch = _Batch()
 
     def _drop(self, key_id: str, _body: bytes = b"") -> None:
         self._erased.add(key_id)
@@ -302,12 +254,3 @@ def _erased(key_id: str) -> ErasedError:
 def _digest(about: Ref) -> bytes:
     """What stands for the subject in the table, so that the table does not name anyone."""
     return hashlib.sha256(encode([about.type, about.id])).digest()
-
-
-def _keyring_context(version: int) -> bytes:
-    return encode(["everproof", "keyring key", version])
-
-
-def _data_context(key_id: str, about: bytes, version: int) -> bytes:
-    """Ties a wrapped key to its row: moved to another subject or another keyring version, it does not open."""
-    return encode(["everproof", "data key", key_id, about.hex(), version])

@@ -19,8 +19,9 @@ from sqlalchemy import Connection, Row
 from everproof.kernel.canonical import encode
 from everproof.kernel.clock import MAX_SKEW, from_milliseconds, milliseconds
 from everproof.keys import store
+from everproof.keys.envelope import SealError
 from everproof.keys.jwk import PrivateKey, PublicKey, public_jwk, public_key, thumbprint
-from everproof.keys.keyring import SERVER, Keyring, SealError
+from everproof.keys.keyring import SERVER, Keyring
 from everproof.storage import Storage, Transaction
 
 TokenAlgorithm = Literal["ES256", "RS256"]
@@ -42,7 +43,7 @@ CHANGED_TOPIC: Final = "keys.signing"
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that signs now. ``kid`` is its RFC 7638 thumbprint; ``since`` is when it was first published."""
+    """A key that signs now. ``kid`` is its RFC 7638 thumbprint; ``since`` is when it began to sign."""
 
     kid: str
     algorithm: Algorithm

@@ -14,7 +14,7 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     delete,
-    distinct,
+    func,
     insert,
     select,
     update,
@@ -69,7 +69,12 @@ def read_keyring(connection: Connection, root: str) -> list[Row[Any]]:
 
 def roots(connection: Connection) -> set[str]:
     """The ids of the root keys that open the keyring."""
-    return set(connection.scalars(select(distinct(keyring_keys.c.root))))
+    return set(connection.scalars(select(keyring_keys.c.root).distinct()))
+
+
+def newest_version(connection: Connection) -> int:
+    """The highest version of the keyring's key; 0 where there is none."""
+    return connection.scalar(select(func.max(keyring_keys.c.version))) or 0
 
 
 def add_keyring_key(connection: Connection, **values: Any) -> None:
@@ -86,7 +91,7 @@ def remove_root(connection: Connection, root: str) -> None:
 def remove_idle_versions(connection: Connection, current: int) -> None:
     """Destroy the keyring's keys older than ``current`` that wrap nothing any more."""
     _overwrite_freed(connection)
-    used = select(distinct(data_keys.c.keyring)).where(data_keys.c.wrapped.is_not(None))
+    used = select(data_keys.c.keyring).distinct().where(data_keys.c.wrapped.is_not(None))
     idle = keyring_keys.c.version.not_in(used) & (keyring_keys.c.version < current)
     connection.execute(delete(keyring_keys).where(idle))
 
@@ -106,9 +111,9 @@ def read_data_key(connection: Connection, key_id: str) -> Row[Any] | None:
     return connection.execute(select(data_keys).where(data_keys.c.id == key_id)).first()
 
 
-def add_data_key(connection: Connection, **values: Any) -> None:
-    """Keep a wrapped data key."""
-    connection.execute(insert(data_keys), values)
+def add_data_keys(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Keep wrapped data keys."""
+    connection.execute(insert(data_keys), rows)
 
 
 def reserve(connection: Connection, key_id: str, upto: int) -> None:
