@@ -93,15 +93,18 @@ class Storage:
 
     def before_commit(self, stage: Callable[[Transaction], None]) -> None:
         """Call ``stage`` once for each batch, just before its commit."""
-        self.writer.before_commit(stage)
+        if self._writer is not None:  # read-only, nothing is committed: there is nothing to tell
+            self._writer.before_commit(stage)
 
     def after_rollback(self, forget: Callable[[], None]) -> None:
         """Call ``forget`` whenever a batch was rolled back."""
-        self.writer.after_rollback(forget)
+        if self._writer is not None:
+            self._writer.after_rollback(forget)
 
     def subscribe(self, topic: str, listener: Listener) -> None:
         """Call ``listener(key, body)`` for each durable feed row of ``topic``, in order."""
-        self.writer.subscribe(topic, listener)
+        if self._writer is not None:
+            self._writer.subscribe(topic, listener)
 
     async def start(self) -> None:
         """Start the writer's thread, for changes from this event loop."""
