@@ -89,7 +89,7 @@ def app() -> Application:
             Route("GET", "/refuse", refuse, door="shop"),
             Route("GET", "/dawdle", dawdle, door="shop"),
             BareRoute(
-                hot, Declaration(method="POST", path="/hot", summary="Hot", door="shop", body=Order, answer=Order)
+                hot, Declaration(method="POST", path="/hot", summary="Hot", door="shop", body=Order, answers=(Order,))
             ),
         ],
         title="a shop",

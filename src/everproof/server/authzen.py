@@ -158,7 +158,7 @@ class AuthZEN:
                     summary="Decide one question",
                     door="authzen",
                     body=Evaluation,
-                    answer=Decided,
+                    answers=(Decided,),
                 ),
             ),
             BareRoute(
@@ -170,7 +170,7 @@ class AuthZEN:
                     description="Without `evaluations`, answers one question as the other endpoint does.",
                     door="authzen",
                     body=Evaluations,
-                    answer=Batch | Decided,
+                    answers=(Batch, Decided),
                 ),
             ),
             Route("GET", CONFIGURATION, self.configuration, door="authzen", needs_proof=False),

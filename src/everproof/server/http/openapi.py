@@ -24,7 +24,7 @@ _SECURITY: Final = {
 
 def document(declarations: Sequence[Declaration], *, title: str, version: str) -> bytes:
     """The document as JSON."""
-    types = [kind for one in declarations for kind in (one.body, one.query, one.answer) if kind is not None]
+    types = [kind for one in declarations for kind in (one.body, one.query, *one.answers) if kind is not None]
     unique = list({id(kind): kind for kind in (Problem, *types)}.values())
     schemas, components = msgspec.json.schema_components(unique, ref_template=_TEMPLATE)
     by_type = {id(kind): schema for kind, schema in zip(unique, schemas, strict=True)}
@@ -74,8 +74,9 @@ def _operation(one: Declaration, by_type: dict[int, Any], components: dict[str, 
 
 def _responses(one: Declaration, by_type: dict[int, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": HTTPStatus(one.status).phrase}
-    if one.answer is not None:
-        success["content"] = {one.answer_media: {"schema": by_type[id(one.answer)]}}
+    if one.answers:
+        schemas = [by_type[id(kind)] for kind in one.answers]
+        success["content"] = {one.answer_media: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
     elif one.answer_media != JSON:
         success["content"] = {one.answer_media: {}}
     problems = {*_ALWAYS, *one.problems}
@@ -86,7 +87,6 @@ def _responses(one: Declaration, by_type: dict[int, Any]) -> dict[str, Any]:
     content = {PROBLEM_JSON: {"schema": by_type[id(Problem)]}, **({JSON: {}} if one.body_media == FORM else {})}
     return {
         str(one.status): success,
-        **{str(code): {"description": text} for code, text in one.responses.items()},
         **{str(code): {"description": HTTPStatus(code).phrase, "content": content} for code in sorted(problems)},
     }
 

@@ -32,13 +32,12 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     body_media: str = JSON
     query: Any = None
     parameters: tuple[str, ...] = ()
-    answer: Any = None
+    answers: tuple[Any, ...] = ()
+    """The types of a success; several where the request decides which."""
     answer_media: str = JSON
     status: int = 200
     problems: tuple[int, ...] = ()
     needs_proof: bool = True
-    responses: dict[int, str] = {}
-    """Answers beyond success and problems, such as a redirect."""
 
 
 class Route:
@@ -68,6 +67,8 @@ class Route:
             raise TypeError(f"{method} {path}: {sorted(missing)} of the endpoint are not in the path")
         body, form, query = hints.get("body"), hints.get("form"), hints.get("query")
         returned = hints.get("return")
+        if answer is None and isinstance(returned, type) and issubclass(returned, msgspec.Struct):
+            answer = returned
         summary, _, description = (inspect.getdoc(endpoint) or "").partition("\n")
         self.declaration = Declaration(
             method=method,
@@ -79,8 +80,7 @@ class Route:
             body_media=FORM if form else JSON,
             query=query,
             parameters=parameters,
-            answer=answer
-            or (returned if isinstance(returned, type) and issubclass(returned, msgspec.Struct) else None),
+            answers=() if answer is None else (answer,),
             answer_media=media,
             status=status,
             problems=problems,
