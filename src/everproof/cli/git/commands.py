@@ -1,0 +1,74 @@
+"""The commands of `everproof git`, for the terminal. What sshd and git start themselves are the modules beside this."""
+
+import getpass
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from everproof.kernel.errors import InputError
+from everproof.kernel.settings import load_settings
+
+app = typer.Typer(help="Stand before git repositories: hook, SSH command, set-up.", no_args_is_help=True)
+
+State = Annotated[Path | None, typer.Option(help="The server's state folder.", show_default=False)]
+
+
+def _git() -> str:
+    found = shutil.which("git")
+    if found is None:
+        raise InputError("git is not installed here", todo="install git")
+    return found
+
+
+@app.command()
+def install(
+    repositories: Annotated[list[Path], typer.Argument(help="Bare repositories.", show_default=False)],
+    *,
+    state: State = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a pre-receive hook, keeping it beside.")] = False,
+) -> None:
+    """Put the hook before bare repositories, and say what sshd needs."""
+    from everproof.cli.git.install import install as set_up
+    from everproof.cli.git.install import sshd_configuration
+
+    settings = load_settings(state)
+    git = _git()
+    for repository in repositories:
+        changes = set_up(repository, settings.socket, git, replace=replace)
+        print(f"{repository}: {'set up' if changes else 'all as it should be'}")
+        for change in changes:
+            print(f"  {change}")
+    user = settings.git.user if settings.git else getpass.getuser()
+    print("\nFor pushes and fetches over SSH, add to sshd_config:\n")
+    print(sshd_configuration(user, settings.socket, git))
+    if settings.git is None:
+        print('And to server.toml in the state folder:\n\n[git]\nroot = "/srv/git"  # the folder of the repositories')
+        print(f'user = "{user}"')
+
+
+@app.command()
+def guard(*, state: State = None) -> None:
+    """Be the pre-receive hook of the repository in this folder; git gives the ref updates."""
+    from everproof.cli.git.guard import main
+
+    raise typer.Exit(main([str(load_settings(state).socket), _git()]))
+
+
+@app.command()
+def serve(
+    *, key: Annotated[str, typer.Option(help="The public key that sshd let in, base64.")], state: State = None
+) -> None:
+    """Be the forced command of one SSH key: decide on SSH_ORIGINAL_COMMAND, then become git."""
+    from everproof.cli.git.serve import main
+
+    raise typer.Exit(main([str(load_settings(state).socket), _git(), key]))
+
+
+@app.command("authorized-keys")
+def authorized_keys(user: str, key_type: str, key: str, *, state: State = None) -> None:
+    """Answer sshd's AuthorizedKeysCommand, called with %u %t %k."""
+    from everproof.cli.git.keys import main
+
+    raise typer.Exit(main([str(load_settings(state).socket), _git(), user, key_type, key]))
