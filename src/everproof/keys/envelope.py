@@ -15,6 +15,7 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 FORM: Final = b"\x01"
 _HEADER_BYTES: Final = len(FORM) + NONCE_BYTES
+_LEAST_BYTES: Final = _HEADER_BYTES + 16
 
 NONCES_AT_ONCE: Final = 512
 """One system call for this many: a call for each nonce would be a third of the cost of a seal."""
@@ -52,6 +53,6 @@ def open_with(cipher: AESGCM, sealed: bytes, context: bytes) -> bytes:
     Raises:
         InvalidTag: another key, another context, or a byte was changed.
     """
-    if sealed[:1] != FORM:
+    if sealed[:1] != FORM or len(sealed) < _LEAST_BYTES:
         raise InvalidTag
     return cipher.decrypt(sealed[1:_HEADER_BYTES], sealed[_HEADER_BYTES:], context)

@@ -161,26 +161,32 @@ def _read(path: Path) -> LocalRootKey:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise RootKeyError(f"the root key cannot be read: {error.strerror}", place=str(path)) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)  # of what was opened, so that it cannot be exchanged after the look
-        if not stat.S_ISREG(status.st_mode):
-            raise RootKeyError("the root key is not a regular file", place=str(path))
-        if status.st_uid != os.geteuid():
-            raise RootKeyError(
-                f"the root key belongs to user {status.st_uid}, not to {os.geteuid()} that runs the server",
-                place=str(path),
-                todo=f"chown {os.geteuid()} {path}",
-            )
-        if stat.S_IMODE(status.st_mode) & ~ALLOWED_MODE:
-            raise RootKeyError(
-                f"the root key has mode {stat.S_IMODE(status.st_mode):04o}: others may have read it",
-                place=str(path),
-                todo=f"chmod 600 {path}, then rotate the root key if anyone else has an account here",
-            )
-        text = file.read(MAX_FILE_BYTES + 1)
+    try:
+        _require_private(path, os.fstat(descriptor))  # what was opened cannot be exchanged after the look
+        text = os.read(descriptor, MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(text) > MAX_FILE_BYTES or not text.isascii():
         text = b""
     return LocalRootKey(_decode(text.decode("ascii"), place=str(path)))
+
+
+def _require_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise RootKeyError("the root key is not a regular file", place=str(path))
+    if status.st_uid != os.geteuid():
+        raise RootKeyError(
+            f"the root key belongs to user {status.st_uid}, not to {os.geteuid()} that runs the server",
+            place=str(path),
+            todo=f"chown {os.geteuid()} {path}",
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & ~ALLOWED_MODE:
+        raise RootKeyError(
+            f"the root key has mode {mode:04o}: others may have read it",
+            place=str(path),
+            todo=f"chmod 600 {path}, then rotate the root key if anyone else has an account here",
+        )
 
 
 def _make(path: Path) -> None:
