@@ -1,0 +1,1 @@
+"""Who asks: proofs, trust bindings, principals, tokens and their lineage."""

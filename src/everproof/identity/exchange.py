@@ -1,0 +1,319 @@
+"""The token service's reasoning: what a request asks for, whether it may have it, and issuing it (RFC 8693, RFC 6749).
+
+In two steps, with the decision between them: ``prepare`` verifies everything that is presented and says who asks for
+what; ``issue`` is done within the commit of the decision that allows it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from everproof.identity.access_tokens import MAX_LIFETIME, AccessToken, AccessTokens, Grant, subject
+from everproof.identity.client_assertion import ASSERTION_TYPE, ClientAssertion, ClientAssertions
+from everproof.identity.credentials import Credential
+from everproof.identity.dpop import Dpop, DpopError
+from everproof.identity.external import ExternalToken, ExternalTokens
+from everproof.identity.jose import JoseError
+from everproof.identity.oauth import (
+    InvalidClientError,
+    InvalidRequestError,
+    InvalidScopeError,
+    InvalidTargetError,
+    UnsupportedGrantError,
+)
+from everproof.identity.replay_store import bind_first_use, spend
+from everproof.identity.token_request import TokenRequest
+from everproof.kernel.clock import HighWaterClock
+from everproof.kernel.errors import RefusedError
+from everproof.kernel.ids import new_id
+from everproof.kernel.words import NOTHING, Action, Attributes, Proof, Ref, Resource
+from everproof.storage import Transaction
+
+EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+CLIENT_CREDENTIALS: Final = "client_credentials"
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, not a secret
+JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - the same
+
+ACTION: Final = Action("token:exchange")
+
+
+class Credentials(Protocol):
+    """Keeps the lineage of what was issued."""
+
+    def issue(self, tx: Transaction, credential: Credential) -> None:
+        """Put ``credential`` on record in this commit."""
+        ...
+
+    def is_live(self, credential: str) -> bool:
+        """Whether ``credential`` is still good."""
+        ...
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be issued if policy allows ``proof`` to do ``action`` to ``resource``. Made by ``prepare`` alone.
+
+    ``source`` is what was presented: it is bound or spent in the commit. ``latest``: no token outlives it.
+    """
+
+    proof: Proof
+    action: Action = ACTION
+    resource: Resource
+    context: Attributes
+    source: ExternalToken | ClientAssertion | AccessToken | None
+    client: str
+    audience: str
+    lifetime: timedelta
+    latest: datetime | None
+    scope: tuple[str, ...]
+    space: str
+    actor: Attributes = NOTHING
+    may_act: str | None = None
+    recorded: bool = False
+    plain_jwt: bool = False
+
+
+class TokenReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the token endpoint answers (RFC 6749, section 5.1; RFC 8693, section 2.2.1). Times are in seconds."""
+
+    access_token: str
+    token_type: Literal["DPoP", "N_A"]
+    expires_in: int
+    issued_token_type: str = ""
+    scope: str = ""
+    credential: str = ""
+
+    def __repr__(self) -> str:
+        return f"TokenReply({self.credential})"
+
+
+class Exchange:
+    """The token service, without its door."""
+
+    def __init__(
+        self,
+        *,
+        clock: HighWaterClock,
+        tokens: AccessTokens,
+        external: ExternalTokens,
+        assertions: ClientAssertions,
+        dpop: Dpop,
+        credentials: Credentials,
+        token_endpoint: str,
+    ) -> None:
+        self._clock = clock
+        self._tokens = tokens
+        self._external = external
+        self._assertions = assertions
+        self._dpop = dpop
+        self._credentials = credentials
+        self._endpoint = token_endpoint
+
+    async def prepare(self, request: TokenRequest, *, dpop: str | None) -> Plan:
+        """Verify all that ``request`` presents; ``dpop`` is the proof of the key that the token will belong to.
+
+        Raises:
+            OAuthError: the request cannot be answered.
+            DpopError: no key was shown.
+            OutboundError: an issuer's keys cannot be had.
+            ClockBehindError: nothing is issued now.
+        """
+        self._clock.issuing_time()
+        if request.grant_type == CLIENT_CREDENTIALS:
+            return self._for_client(request, dpop)
+        if request.grant_type != EXCHANGE:
+            raise UnsupportedGrantError("there is no such grant here", place="grant_type", todo=f"use {EXCHANGE}")
+        if request.client_assertion is not None:
+            raise InvalidRequestError("an exchange is proven by its tokens alone", place="client_assertion")
+        if not request.subject_token:
+            raise InvalidRequestError("there is no token to exchange", place="subject_token")
+        if request.subject_token_type in {JWT, ID_TOKEN}:
+            if request.actor_token is not None:
+                raise InvalidRequestError("only our own tokens are delegated", place="actor_token")
+            return await self._for_external(request, dpop)
+        if request.subject_token_type == ACCESS_TOKEN:
+            return self._for_own(request, dpop)
+        todo = f"use {JWT} or {ACCESS_TOKEN}"
+        raise InvalidRequestError("a kind of token that is not exchanged", place="subject_token_type", todo=todo)
+
+    def plan(
+        self,
+        request: TokenRequest,
+        proof: Proof,
+        *,
+        source: ExternalToken | ClientAssertion | AccessToken | None,
+        client: str,
+        latest: datetime | None = None,
+        within: tuple[str, ...] = (),
+        space: str = "main",
+        actor: Attributes = NOTHING,
+        recorded: bool = False,
+    ) -> Plan:
+        """What ``proof`` asks for. ``within`` is the scope that it must not leave, if there is any.
+
+        Raises:
+            OAuthError: wider than what it comes from, or not something that is issued.
+        """
+        scope = _narrowed(request.scope, within)
+        audience = request.target or self._tokens.issuer
+        plain_jwt = _is_plain(request.requested_token_type)
+        if plain_jwt and audience == self._tokens.issuer:
+            raise InvalidTargetError("tokens for this server are bound to a key", place="requested_token_type")
+        lifetime = min(request.lifetime, MAX_LIFETIME)
+        return Plan(
+            proof=proof,
+            resource=Resource(ref=Ref("Audience", audience), parents=(Ref("Space", space),)),
+            context={"scope": list(scope), "lifetime": int(lifetime.total_seconds()), "key_bound": not plain_jwt},
+            source=source,
+            client=client,
+            audience=audience,
+            lifetime=lifetime,
+            latest=latest,
+            scope=scope,
+            space=space,
+            actor=actor,
+            may_act=request.may_act,
+            recorded=recorded,
+            plain_jwt=plain_jwt,
+        )
+
+    def issue(self, tx: Transaction, plan: Plan) -> TokenReply:
+        """Bind or spend what was presented, put the credential on record, and sign its token.
+
+        Raises:
+            ReplayedError: what was presented is another's, or was used. Nothing was written.
+            RefusedError: what it comes from was revoked or is over. Nothing was written.
+        """
+        expires = tx.now + plan.lifetime
+        if plan.latest is not None:
+            expires = min(expires, plan.latest)
+        if expires <= tx.now:
+            raise RefusedError(
+                "what was presented has expired meanwhile", todo="send the request again with a new token"
+            )
+        credential = new_id("cred")
+        parent = self._parent(tx, plan)
+        proof = plan.proof
+        self._credentials.issue(
+            tx,
+            Credential(
+                id=credential, parent=parent, kind="access-token", principal=proof.principal.ref,
+                key=None if plan.plain_jwt else proof.key, issued=tx.now, expires=expires,
+                audience=plan.audience, scope=plan.scope,
+            ),
+        )  # fmt: skip
+        grant = Grant(
+            credential=credential, principal=proof.principal, client=plan.client, audience=plan.audience,
+            key=None if plan.plain_jwt else proof.key, proven=proof.at, issued=tx.now, expires=expires,
+            scope=plan.scope, space=plan.space, actor=plan.actor, may_act=plan.may_act, recorded=plan.recorded,
+        )  # fmt: skip
+        return TokenReply(
+            access_token=self._tokens.mint(grant, plain_jwt=plan.plain_jwt),
+            token_type="N_A" if plan.plain_jwt else "DPoP",
+            expires_in=int((expires - tx.now).total_seconds()),
+            issued_token_type=JWT if plan.plain_jwt else ACCESS_TOKEN,
+            scope=" ".join(plan.scope),
+            credential=credential,
+        )
+
+    def _parent(self, tx: Transaction, plan: Plan) -> str | None:
+        """The credential that the new one descends from; the replay of what was presented is decided here."""
+        source, proof = plan.source, plan.proof
+        if isinstance(source, ExternalToken):
+            assert proof.key is not None
+            use = bind_first_use(tx, source.id, proof.key, source.expires, new_id("cred"))
+            if use.new:
+                self._credentials.issue(
+                    tx,
+                    Credential(
+                        id=use.credential, parent=None, kind=proof.kind, principal=proof.principal.ref, key=proof.key,
+                        issued=proof.at, expires=source.expires, audience=self._tokens.issuer, scope=(),
+                    ),
+                )  # fmt: skip
+            elif not self._credentials.is_live(use.credential):
+                raise RefusedError("what this token stands for was revoked")
+            return use.credential
+        if isinstance(source, ClientAssertion):
+            spend(tx, source.id, source.expires)
+        if proof.credential is not None and not self._credentials.is_live(proof.credential):
+            raise RefusedError("the credential that this comes from was revoked")
+        return proof.credential
+
+    async def _for_external(self, request: TokenRequest, dpop: str | None) -> Plan:
+        assert request.subject_token is not None
+        try:
+            token = await self._external.verify(request.subject_token)
+        except JoseError as error:
+            raise _bad_token(error, "subject_token") from error
+        proof = msgspec.structs.replace(token.proof, key=self._key(dpop))
+        client = subject(proof.principal.ref)
+        return self.plan(request, proof, source=token, client=client, latest=token.expires, space=token.space)
+
+    def _for_client(self, request: TokenRequest, dpop: str | None) -> Plan:
+        if request.client_assertion_type != ASSERTION_TYPE or not request.client_assertion:
+            todo = f"send a client_assertion of type {ASSERTION_TYPE}"
+            raise InvalidClientError(
+                "clients prove themselves with a signed assertion", place="client_assertion", todo=todo
+            )
+        assertion = self._assertions.verify(request.client_assertion, client_id=request.client_id)
+        proof = msgspec.structs.replace(assertion.proof, key=self._key(dpop))
+        return self.plan(request, proof, source=assertion, client=assertion.client, recorded=True)
+
+    def _for_own(self, request: TokenRequest, dpop: str | None) -> Plan:
+        assert request.subject_token is not None
+        token = self._own(request.subject_token, "subject_token")
+        proof, key, actor = token.proof, token.key, token.actor
+        latest = token.expires
+        if request.actor_token is not None:
+            if request.actor_token_type != ACCESS_TOKEN:
+                raise InvalidRequestError("an actor shows an access token", place="actor_token_type")
+            acting = self._own(request.actor_token, "actor_token")
+            name = subject(acting.proof.principal.ref)
+            if token.may_act != name:
+                raise InvalidRequestError(
+                    f"the token does not let {name} act for its subject", place="subject_token.may_act"
+                )
+            key, latest = acting.key, min(latest, acting.expires)
+            actor = {"sub": name, "credential": acting.credential, **({"act": actor} if actor else {})}
+            proof = msgspec.structs.replace(proof, key=key, vouched_by=acting.proof.principal.ref)
+        if key is None:
+            raise InvalidRequestError("the token is bound to no key", place="subject_token")
+        self._key(dpop, key)
+        return self.plan(
+            request, proof, source=token, client=token.client, latest=latest, within=token.scope,
+            space=token.space, actor=actor, recorded=token.recorded,
+        )  # fmt: skip
+
+    def _own(self, token: str, place: str) -> AccessToken:
+        try:
+            return self._tokens.verify(token)
+        except JoseError as error:
+            raise _bad_token(error, place) from error
+
+    def _key(self, dpop: str | None, key: str | None = None) -> str:
+        """Last of all checks: a proof is used up by being verified, and only good tokens may use memory for it."""
+        if dpop is None:
+            raise DpopError("no key was shown", todo="send a DPoP proof: every token is bound to a key")
+        return self._dpop.verify(dpop, method="POST", url=self._endpoint, key=key)
+
+
+def _bad_token(error: JoseError, place: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        error.message, place=f"{place}: {error.place}" if error.place else place, todo=error.todo
+    )
+
+
+def _is_plain(requested: str | None) -> bool:
+    if requested not in {None, ACCESS_TOKEN, JWT}:
+        raise InvalidRequestError("a kind of token that is not issued", place="requested_token_type")
+    return requested == JWT
+
+
+def _narrowed(asked: tuple[str, ...], within: tuple[str, ...]) -> tuple[str, ...]:
+    if not asked:
+        return within
+    if within and not set(asked) <= set(within):
+        wider = min(set(asked) - set(within))
+        raise InvalidScopeError(f"{wider} is not in the scope of the token that this comes from", place="scope")
+    return asked

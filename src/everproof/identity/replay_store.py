@@ -1,0 +1,78 @@
+"""What was used: the first use of a token binds it to a key, a single-use assertion is spent. Decided in the commit."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, delete, select
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+from everproof.identity.oauth import ReplayedError
+from everproof.kernel.clock import MAX_SKEW, milliseconds
+from everproof.storage import Transaction, metadata
+
+OUTLIVES: Final = MAX_SKEW * 4
+"""A row outlives the last moment at which its token could still be accepted, whichever replica's clock decides."""
+
+token_bindings: Final = Table(
+    "token_bindings",
+    metadata,
+    Column("token", LargeBinary(32), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("credential", String(64), nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index("token_bindings_expires", "expires"),
+)
+"""``key`` is the thumbprint that a token belongs to; ``credential`` is what it became the parent of."""
+
+_INSERT: Final[dict[str, Any]] = {
+    "sqlite": insert_sqlite(token_bindings).on_conflict_do_nothing(index_elements=["token"]),
+    "postgresql": insert_postgresql(token_bindings).on_conflict_do_nothing(index_elements=["token"]),
+}
+
+
+class FirstUse(msgspec.Struct, frozen=True):
+    """The credential that stands for a token: a new one if this was its first use."""
+
+    credential: str
+    new: bool
+
+
+def bind_first_use(tx: Transaction, token: bytes, key: str, expires: datetime, credential: str) -> FirstUse:
+    """Bind ``token`` to ``key`` if it is new, with ``credential`` to stand for it; else it must be bound to ``key``.
+
+    Raises:
+        ReplayedError: another key used it first. Nothing was written.
+    """
+    if _insert(tx, token, key, expires, credential):
+        return FirstUse(credential, new=True)
+    bound = tx.connection.execute(
+        select(token_bindings.c.key, token_bindings.c.credential).where(token_bindings.c.token == token)
+    ).one()
+    if bound.key != key:
+        raise ReplayedError(
+            "this token was used before, with another key",
+            todo="ask the issuer for a new token; if you did not use this one, somebody else has it",
+        )
+    return FirstUse(bound.credential, new=False)
+
+
+def spend(tx: Transaction, token: bytes, expires: datetime) -> None:
+    """Use ``token``, which can be used once.
+
+    Raises:
+        ReplayedError: it was used. Nothing was written.
+    """
+    if not _insert(tx, token, "", expires, ""):
+        raise ReplayedError("this assertion was used before", todo="sign a new one for each request")
+
+
+def forget_expired(tx: Transaction) -> None:
+    """Remove the rows of tokens that nobody accepts any more."""
+    tx.connection.execute(delete(token_bindings).where(token_bindings.c.expires < milliseconds(tx.now)))
+
+
+def _insert(tx: Transaction, token: bytes, key: str, expires: datetime, credential: str) -> bool:
+    row = {"token": token, "key": key, "credential": credential, "expires": milliseconds(expires + OUTLIVES)}
+    return tx.connection.execute(_INSERT[tx.connection.dialect.name], row).rowcount == 1

@@ -1,0 +1,1 @@
+"""GitHub: the tokens of its Actions."""
