@@ -12,7 +12,7 @@ from everproof.evidence.certificate import (
 from everproof.evidence.facts import Examination, Judged, RawObject, RefEvidence
 from everproof.evidence.objects import Commit, ObjectError, ObjectType, Tag, parse_commit, parse_tag
 from everproof.evidence.signatures import Directory, Verdict, standing_of, verify
-from everproof.evidence.store import first_received, record_receipt, use_nonce
+from everproof.evidence.store import first_received, record_receipt, use_certificate
 
 __all__ = [
     "Certificate",
@@ -37,6 +37,6 @@ __all__ = [
     "record_receipt",
     "ref_name",
     "standing_of",
-    "use_nonce",
+    "use_certificate",
     "verify",
 ]

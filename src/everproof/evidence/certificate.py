@@ -126,8 +126,8 @@ def ref_name(name: str) -> str:
 def nonce_age(nonce: str, *, seed: str, paths: tuple[str, ...], now: datetime) -> timedelta | None:
     """How long ago the repository gave ``nonce``; None where it never did, or too long ago to count.
 
-    git makes it as HMAC(seed, PATH ":" SECONDS), by the hash of the repository's object format, where PATH is what
-    receive-pack was given as its argument: one of ``paths``.
+    git makes it as an HMAC by the hash of the repository's object format, where the key is PATH ":" SECONDS and the message
+    is the seed (measured on git 2.39). PATH is what receive-pack was given as its argument: one of ``paths``.
     """
     found = _NONCE.fullmatch(nonce)
     if found is None or not seed:
@@ -136,7 +136,7 @@ def nonce_age(nonce: str, *, seed: str, paths: tuple[str, ...], now: datetime) -
     algorithm = "sha1" if len(mac) == 40 else "sha256"  # noqa: PLR2004 - a SHA-1 repository; HMAC-SHA-1 still holds
     known = False
     for path in paths:
-        expected = hmac.new(seed.encode(), f"{path}:{seconds}".encode(), getattr(hashlib, algorithm)).hexdigest()
+        expected = hmac.new(f"{path}:{seconds}".encode(), seed.encode(), getattr(hashlib, algorithm)).hexdigest()
         known |= hmac.compare_digest(expected, mac)
     age = now - datetime.fromtimestamp(int(seconds), UTC)
     return age if known and -MAX_SKEW <= age <= NONCE_LIFE else None

@@ -1,4 +1,4 @@
-"""When commits were first received, and which nonces of push certificates were used."""
+"""When commits were first received, and which push certificates were used."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -22,10 +22,10 @@ receipts: Final = Table(
 )
 """The first time that a commit came to stay. Its signature was there at the latest then, whatever its dates say."""
 
-nonces: Final = Table(
-    "evidence_nonces",
+certificates: Final = Table(
+    "evidence_certificates",
     metadata,
-    Column("nonce", String(96), primary_key=True),
+    Column("digest", String(64), primary_key=True),
     Column("ref", String(1024), primary_key=True),
     Column("expires", BigInteger, nullable=False, index=True),
 )
@@ -49,19 +49,21 @@ def record_receipt(tx: Transaction, oids: Iterable[str]) -> None:
         tx.connection.execute(insert(receipts), [{"oid": oid, "received": received} for oid in chunk])
 
 
-def use_nonce(tx: Transaction, nonce: str, ref: str) -> None:
-    """Use up a push certificate's nonce for one ref: a push decides each ref once, a replay decides one again.
+def use_certificate(tx: Transaction, digest: str, ref: str) -> None:
+    """Use up a push certificate for one ref: a push decides each ref once, a replay decides one again.
+
+    Not its nonce: git gives the same one to all who push in the same second.
 
     Raises:
         RefusedError: it was used for this ref before; nothing was written.
     """
-    used = select(nonces.c.nonce).where(nonces.c.nonce == nonce, nonces.c.ref == ref)
+    used = select(certificates.c.digest).where(certificates.c.digest == digest, certificates.c.ref == ref)
     if tx.connection.execute(used).first() is not None:
         raise RefusedError("the push certificate was used before", todo="push again, which makes a new certificate")
-    # A nonce that is too old to be taken need not be remembered.
-    tx.connection.execute(delete(nonces).where(nonces.c.expires < milliseconds(tx.now)))
+    # One whose nonce is too old to be taken need not be remembered.
+    tx.connection.execute(delete(certificates).where(certificates.c.expires < milliseconds(tx.now)))
     expires = milliseconds(tx.now + NONCE_LIFE + 2 * MAX_SKEW)
-    tx.connection.execute(insert(nonces).values(nonce=nonce, ref=ref, expires=expires))
+    tx.connection.execute(insert(certificates).values(digest=digest, ref=ref, expires=expires))
 
 
 def _chunks(oids: Iterable[str]) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ from everproof.evidence import (
     first_received,
     record_receipt,
     ref_name,
-    use_nonce,
+    use_certificate,
 )
 from everproof.identity import Identity
 from everproof.kernel.errors import Error, RefusedError, UnauthenticatedError
@@ -122,8 +122,8 @@ class GitDoor:
         detail = {"old": update.old, "new": update.new, "signers": _signers(found)}
 
         def settle(tx: Transaction) -> None:
-            if pusher.nonce is not None:
-                use_nonce(tx, pusher.nonce, update.ref)
+            if pusher.certificate is not None:
+                use_certificate(tx, pusher.certificate, update.ref)
             record_receipt(tx, (commit.oid for commit in found.commits))
 
         resource = repository.branch(update.ref)

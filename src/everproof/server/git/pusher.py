@@ -5,6 +5,7 @@ can set a variable can set those, so none is read: the certificate's own bytes a
 """
 
 import asyncio
+import hashlib
 from datetime import datetime
 from typing import Final
 
@@ -23,15 +24,15 @@ _AGAIN: Final = "push again, which makes a new certificate"
 
 
 class Pusher(msgspec.Struct, frozen=True):
-    """Who pushes; ``nonce`` is the certificate's, to be used up, where there is one."""
+    """Who pushes; ``certificate`` is the SHA-256 of what was signed, to be used up, where there is a certificate."""
 
     proof: Proof
-    nonce: str | None = None
+    certificate: str | None = None
 
     @property
     def certified(self) -> bool:
         """There is a push certificate, and it holds."""
-        return self.nonce is not None
+        return self.certificate is not None
 
 
 class Pushers:
@@ -79,7 +80,7 @@ class Pushers:
             raise UnauthenticatedError(
                 "the push certificate's nonce is not a fresh one of this repository", todo=_AGAIN
             )
-        return Pusher(proof, certificate.nonce)
+        return Pusher(proof, hashlib.sha256(certificate.signature.payload).hexdigest())
 
     def _signer(self, certificate: Certificate, at: datetime) -> Proof:
         try:

@@ -54,7 +54,7 @@ def routes(door: GitDoor) -> tuple[Route | BareRoute, ...]:
         summary="Whether a push may be taken, all of it. On the unix socket, for git's account",
         door=DOOR,
         body=Push,
-        answer=PushAnswer,
+        answers=(PushAnswer,),
         problems=(400, 403, 413, 415),
         needs_proof=False,
     )

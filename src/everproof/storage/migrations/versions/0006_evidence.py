@@ -1,4 +1,4 @@
-"""When commits were first received, and the nonces of push certificates that were used."""
+"""When commits were first received, and the push certificates that were used."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,9 +15,9 @@ def upgrade() -> None:
         sa.Column("received", sa.BigInteger, nullable=False),
     )
     op.create_table(
-        "evidence_nonces",
-        sa.Column("nonce", sa.String(96), primary_key=True),
+        "evidence_certificates",
+        sa.Column("digest", sa.String(64), primary_key=True),
         sa.Column("ref", sa.String(1024), primary_key=True),
         sa.Column("expires", sa.BigInteger, nullable=False),
     )
-    op.create_index("ix_evidence_nonces_expires", "evidence_nonces", ["expires"])
+    op.create_index("ix_evidence_certificates_expires", "evidence_certificates", ["expires"])
