@@ -30,7 +30,7 @@ MAX_INTEGER: Final = 2**53 - 1
 """Beyond it two JSON readers may see two numbers (RFC 8259, section 6)."""
 
 _P256_BYTES: Final = 32
-_COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]+)")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _LAST: Final = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 """The last characters, by length modulo four, whose unused bits are zero."""

@@ -27,6 +27,14 @@ _P256_BYTES: Final = 32
 _CURVE: Final = ec.SECP256R1()
 
 
+_ROCA: Final = {
+    prime: frozenset(pow(65537, power, prime) for power in range(prime))
+    for prime in (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+}
+"""Modulo each of these a product of two primes of the flawed generator is a power of 65537; of others, hardly ever
+(Nemec and others, "The Return of Coppersmith's Attack", 2017)."""
+
+
 class VerificationKey(msgspec.Struct, frozen=True):
     """A public key and the one algorithm it is for. ``kid`` is what its publisher calls it."""
 
@@ -106,7 +114,10 @@ def _import(jwk: dict[str, Any]) -> tuple[Algorithm, PublicKey]:
     except (JoserfcError, ValueError, TypeError, KeyError) as error:
         raise JoseError("the key is malformed", place="jwk") from error
     if isinstance(public, rsa.RSAPublicKey):
-        exponent = public.public_numbers().e
+        numbers = public.public_numbers()
+        exponent = numbers.e
+        if all(numbers.n % prime in powers for prime, powers in _ROCA.items()):
+            raise JoseError("an RSA key of a generator that is known to be broken (ROCA)", place="jwk")
         sound = MIN_EXPONENT <= exponent < 1 << MAX_EXPONENT_BITS and exponent % 2
         if not sound or not MIN_RSA_BITS <= public.key_size <= MAX_RSA_BITS:
             raise JoseError("an RSA key of this size or exponent is not accepted", place="jwk")
