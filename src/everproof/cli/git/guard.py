@@ -68,7 +68,8 @@ class _Quarantine:
             raise UnansweredError(f"this push has more than {MAX_REFS} refs", _TOO_MUCH)
         tips = {new for _, new, _ in updates if new.strip("0")}
         fresh = set(self._commits(tips, "--all"))
-        described = [self._update(old, new, ref, fresh) for old, new, ref in updates]
+        aliases = self._aliases([ref for _, _, ref in updates])
+        described = [self._update(old, new, ref, fresh) | {"alias": aliases.get(ref, "")} for old, new, ref in updates]
         wanted = {commit for update in described for commit in update["commits"]} | tips
         if len(wanted) > MAX_COMMITS:
             raise UnansweredError(f"this push has more than {MAX_COMMITS} commits to be judged", _TOO_MUCH)
@@ -89,6 +90,12 @@ class _Quarantine:
         if old.strip("0"):
             update["fast_forward"] = self._run("merge-base", "--is-ancestor", old, new, accept=(0, 1, 128))[0] == 0
         return update
+
+    def _aliases(self, refs: list[str]) -> dict[str, str]:
+        """The symbolic ones among ``refs``: a push to one changes another ref, whose policy is the one that counts."""
+        _, output = self._run("for-each-ref", "--format=%(refname) %(symref)", *refs)
+        pairs = (line.split(" ") for line in output.decode().splitlines())
+        return {ref: target for ref, target in pairs if target}
 
     def _head(self) -> list[str]:
         code, output = self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", accept=(0, 1, 128))

@@ -21,7 +21,7 @@ from everproof.evidence import (
     use_certificate,
 )
 from everproof.identity import Identity
-from everproof.kernel.errors import Error, RefusedError, UnauthenticatedError
+from everproof.kernel.errors import Error, InputError, RefusedError, UnauthenticatedError
 from everproof.kernel.settings import GitDoor as Settings
 from everproof.kernel.words import Action
 from everproof.server.git.pusher import Pusher, Pushers
@@ -33,6 +33,7 @@ from everproof.server.git.wire import (
     KeyQuestion,
     Push,
     PushAnswer,
+    SentUpdate,
     SessionAnswer,
     SessionQuestion,
 )
@@ -99,7 +100,7 @@ class GitDoor:
         at = self._clock.now()
         repository = self._repositories.at(Path(question.repository))
         try:
-            updates = tuple(RefUpdate(ref_name(sent.ref), sent.old, sent.new) for sent in question.updates)
+            updates = tuple(_read_update(sent) for sent in question.updates)
             session = self._sessions.take(peer.pid, repository)
             pusher = await self._pushers.find(repository, updates, session, question.certificate, at)
             # A thousand signatures are a tenth of a second: other callers are answered meanwhile.
@@ -157,6 +158,12 @@ def _uids(user: str) -> frozenset[int]:
         return frozenset({os.getuid(), pwd.getpwnam(user).pw_uid})
     except KeyError:
         return frozenset({os.getuid()})
+
+
+def _read_update(sent: SentUpdate) -> RefUpdate:
+    if sent.alias:
+        raise InputError(f"{sent.ref} is another name of {sent.alias}", todo=f"push to {sent.alias} itself")
+    return RefUpdate(ref_name(sent.ref), sent.old, sent.new)
 
 
 def _signers(found: RefEvidence) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from everproof.authorize.facts import entity
 from everproof.kernel.errors import InputError, NotFoundError
 from everproof.kernel.words import Ref, Resource
 
@@ -23,21 +24,33 @@ class Repository(msgspec.Struct, frozen=True):
     path: Path
 
     @property
+    def default_branch(self) -> str:
+        """The ref that HEAD stands for, which no push can change; empty where HEAD stands for none."""
+        text = (self.path / "HEAD").read_text(encoding="utf-8", errors="replace")
+        return text.removeprefix("ref:").strip() if text.startswith("ref:") else ""
+
+    @property
     def ref(self) -> Ref:
         """How policy names it."""
         return Ref("Repository", self.name)
 
     def resource(self) -> Resource:
         """The repository, as something that is asked for."""
-        return Resource(ref=self.ref, parents=_SPACE, attributes={"name": self.name})
+        return Resource(
+            ref=self.ref, parents=_SPACE, attributes={"name": self.name, "default_branch": _short(self.default_branch)}
+        )
 
     def branch(self, ref: str) -> Resource:
-        """One ref of it, as something that is asked for; only what lies under refs/heads/ has a short name."""
-        short = ref.removeprefix("refs/heads/")
+        """One ref of it, as something that is asked for; the branch that HEAD stands for is a protected one."""
         return Resource(
             ref=Ref("Branch", f"{self.name}@{ref}"),
             parents=(self.ref, *_SPACE),
-            attributes={"name": short, "ref": ref, "repository": self.ref},
+            attributes={
+                "name": _short(ref),
+                "ref": ref,
+                "protected": ref == self.default_branch,
+                "repository": entity(self.ref.type, self.ref.id),
+            },
         )
 
 
@@ -92,6 +105,10 @@ class Repositories:
         if real != path:
             return self.at(real)
         return Repository(name, real)
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/")
 
 
 def _is_bare(path: Path) -> bool:

@@ -50,7 +50,8 @@ class SentUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One ref update as git has it.
 
     ``commits`` are those that are new to the ref; ``known`` says that the repository has the new tip already;
-    ``fast_forward`` that the old tip is an ancestor of the new one, where there are both.
+    ``fast_forward`` that the old tip is an ancestor of the new one, where there are both; ``alias`` is the ref that a
+    symbolic one stands for.
     """
 
     ref: Annotated[str, Meta(max_length=1024)]
@@ -59,6 +60,7 @@ class SentUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commits: Annotated[tuple[Oid, ...], Meta(max_length=MAX_OBJECTS)] = ()
     known: bool = False
     fast_forward: bool = False
+    alias: Annotated[str, Meta(max_length=1024)] = ""
 
 
 class SentObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
