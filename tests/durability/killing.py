@@ -25,11 +25,11 @@ def kill_at_work(plan: Plan, chance: random.Random, *, at_start: bool = False) -
     writes.close()
     life = chance.uniform(0, LONGEST_LIFE_SECONDS)
     deadline = time.monotonic() + (life if at_start else PATIENCE_SECONDS)
-    answered: list[Answered] = []
+    answers: list[Answered] = []
     try:
         while reads.poll(max(0.0, deadline - time.monotonic())):
-            answered.append(_receive(reads.recv_bytes()))
-            if len(answered) == 1 and not at_start:
+            answers.append(_receive(reads.recv_bytes()))
+            if len(answers) == 1 and not at_start:
                 deadline = time.monotonic() + life
     except EOFError as error:
         process.join()
@@ -37,13 +37,13 @@ def kill_at_work(plan: Plan, chance: random.Random, *, at_start: bool = False) -
     process.kill()
     try:
         while True:  # what it wrote into the pipe before it died was answered too
-            answered.append(_receive(reads.recv_bytes()))
+            answers.append(_receive(reads.recv_bytes()))
     except EOFError:
         pass
     process.join()
     reads.close()
-    assert answered or at_start, "it never answered"
-    return answered
+    assert answers or at_start, "it never answered"
+    return answers
 
 
 def _receive(message: bytes) -> Answered:

@@ -1,21 +1,28 @@
-"""The process that is killed: a storage under load that tells, by a pipe, of each change that was answered."""
+"""The process that is killed: a ledger under load that tells, by a pipe, of each entry whose receipt was given."""
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+import itertools
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import text
 
+from everproof.kernel.canonical import encode
 from everproof.kernel.ids import new_id
-from everproof.kernel.words import Ref
-from everproof.keys import Keyring, open_root_key
-from everproof.storage import Storage, Transaction, database
+from everproof.kernel.words import Entry, Ref
+from everproof.keys import Keyring, SigningKeys, open_root_key
+from everproof.ledger import Ledger
+from everproof.storage import Storage, database
 from tests.durability.unsynced import UnsyncedVfs
 
 TASKS = 16
+PUBLISH_EVERY = 20
+"""One task has a checkpoint signed, and copied, after each so many of its entries: crashes fall between those too."""
+
+LOG_PAGES = 150
+"""When SQLite moves its log into the database: 1000 pages by default, which few lives here would reach."""
+
 VFS = "everproof-unsynced"
 PEOPLE = [Ref("User", name) for name in ("alice", "bob", "carol")]
 
@@ -37,16 +44,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True):
-    """What a caller was told is durable: its number and what it said."""
+    """What a caller was told is durable: where it stands, and its bytes."""
 
-    number: int
+    index: int
     id: str
     digest: bytes
 
 
-def words_of(id_: str) -> bytes:
-    """Some 600 bytes that tell whose they are."""
-    return hashlib.shake_128(id_.encode()).hexdigest(300).encode()
+def answered(index: int, entry: Entry) -> Answered:
+    return Answered(index, entry.id, hashlib.sha256(encode(entry)).digest())
+
+
+def open_ledger(storage: Storage, state: Path) -> Ledger:
+    keyring = Keyring(storage, open_root_key("", state))
+    signing = SigningKeys(storage, keyring).current("Ed25519")
+    return Ledger(storage, keyring, signing, origin="localhost/durability", copy=state / "checkpoint")
 
 
 def work(plan: Plan, pipe: Connection) -> None:
@@ -59,48 +71,22 @@ def work(plan: Plan, pipe: Connection) -> None:
 
 async def _work(plan: Plan, pipe: Connection) -> None:
     storage = Storage.open(plan.url_of_disk, state=plan.state)
-    keyring = Keyring(storage, open_root_key("", plan.state))
-    storage.write_now(_make_book)
+    if plan.url.startswith("sqlite"):
+        storage.write_now(lambda tx: tx.connection.exec_driver_sql(f"pragma wal_autocheckpoint={LOG_PAGES}"))
+    ledger = open_ledger(storage, plan.state)
     await storage.start()
+    await ledger.start()
+    await asyncio.gather(*(_keep_on(ledger, storage, pipe, task) for task in range(TASKS)))
 
-    async def write(number: int) -> Answered:
+
+async def _keep_on(ledger: Ledger, storage: Storage, pipe: Connection, task: int) -> None:
+    for count in itertools.count(1):
         id_ = new_id("ent")
-        return await storage.write(lambda tx: _write(tx, keyring, id_, PEOPLE[number % len(PEOPLE)]))
-
-    await asyncio.gather(*(_keep_on(write, pipe, number) for number in range(TASKS)))
-
-
-async def _keep_on(write: Callable[[int], Awaitable[Answered]], pipe: Connection, number: int) -> None:
-    while True:
-        pipe.send_bytes(msgspec.msgpack.encode(await write(number)))
-
-
-def _make_book(tx: Transaction) -> None:
-    blob = "bytea" if tx.connection.dialect.name == "postgresql" else "blob"
-    tx.connection.execute(
-        text(f"create table if not exists book (number bigint primary key, id text, key_id text, sealed {blob})")
-    )
-
-
-def _write(tx: Transaction, keyring: Keyring, id_: str, about: Ref) -> Answered:
-    number = (tx.connection.scalar(text("select max(number) from book")) or 0) + 1
-    sealed = keyring.seal(tx, about, words_of(id_), context=id_.encode())
-    tx.connection.execute(
-        text("insert into book values (:number, :id, :key, :data)"),
-        {"number": number, "id": id_, "key": sealed.key_id, "data": sealed.data},
-    )
-    return Answered(number, id_, hashlib.sha256(words_of(id_)).digest())
-
-
-def read_book(storage: Storage, keyring: Keyring) -> dict[int, Answered]:
-    """All that is on record, opened."""
-    with storage.reading() as connection:
-        rows = list(connection.execute(text("select number, id, key_id, sealed from book order by number")))
-    return {
-        row.number: Answered(
-            row.number,
-            row.id,
-            hashlib.sha256(keyring.open(row.key_id, row.sealed, context=row.id.encode())).digest(),
-        )
-        for row in rows
-    }
+        body = msgspec.Raw(encode({"said": hashlib.shake_128(id_.encode()).hexdigest(250)}))
+        about = PEOPLE[count % len(PEOPLE)]
+        entry = Entry(id=id_, at=storage.clock.issuing_time(), kind="durability", about=about, body=body)
+        receipt = await ledger.record(entry)
+        assert receipt.entry_id == id_
+        pipe.send_bytes(msgspec.msgpack.encode(answered(receipt.index, entry)))
+        if task == 0 and count % PUBLISH_EVERY == 0:
+            await ledger.publish()
