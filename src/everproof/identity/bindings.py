@@ -36,6 +36,9 @@ FOLDER: Final = "trust/"
 MAX_AGE_SECONDS: Final = 3600
 """No token is taken that was issued longer ago, however long its issuer lets it live."""
 
+_OF_SERVICE: Final = frozenset({"issuer", "subject"})
+"""What an issuer tells of a service; the rest of what it tells is about a job."""
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
@@ -52,7 +55,7 @@ class IssuerTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class BindingTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[binding]]``. ``id`` and the values of ``attributes`` are templates over claims."""
+    """``[[binding]]``. ``id`` and the texts of ``attributes`` are templates over claims."""
 
     name: Name
     id: Text
@@ -60,7 +63,7 @@ class BindingTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     principal: Literal["Job", "Service"] = "Job"
     groups: tuple[Name, ...] = ()
     space: Name = "main"
-    attributes: dict[Name, Text] = {}
+    attributes: dict[Name, Text | bool] = {}
 
 
 class TrustFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,7 +80,7 @@ class Binding(msgspec.Struct, frozen=True):
     conditions: Mapping[str, Condition]
     type: str
     id: Template
-    attributes: tuple[tuple[str, Template], ...]
+    attributes: tuple[tuple[str, Template | bool], ...]
     parents: tuple[Ref, ...]
     space: str
 
@@ -94,7 +97,9 @@ class Binding(msgspec.Struct, frozen=True):
         Raises:
             JoseError: a claim that a template needs is missing.
         """
-        own = {name: filled.fill(claims) for name, filled in self.attributes}
+        own = {name: one if isinstance(one, bool) else one.fill(claims) for name, one in self.attributes}
+        if self.type == "Service":
+            attributes = {name: value for name, value in attributes.items() if name in _OF_SERVICE}
         return Principal(
             ref=Ref(self.type, self.id.fill(claims)), attributes={**attributes, **own}, parents=self.parents
         )
@@ -258,10 +263,11 @@ def _binding(
         raise InputError("without a condition it would trust every token of this issuer", place=f"{place}: claims")
     conditions = kind.complete(issuer.url, given, place=place)
     attributes = tuple(
-        (name, template(text, place=f"{place}: attributes.{name}")) for name, text in table.attributes.items()
+        (name, one if isinstance(one, bool) else template(one, place=f"{place}: attributes.{name}"))
+        for name, one in table.attributes.items()
     )
     name_template = template(table.id, place=f"{place}: id")
-    for used in (name_template, *(one for _, one in attributes)):
+    for used in (name_template, *(one for _, one in attributes if isinstance(one, Template))):
         for claim in used.claims:
             _require_known(claim, kind, f"{place}: {{{claim}}}")
     if not name_template.claims or not name_template.prefix:

@@ -80,7 +80,7 @@ class Outbound:
                 self._tls.load_verify_locations(ca_file)
             except OSError as error:  # ssl.SSLError is one
                 raise InputError(f"no certificates can be read: {error}", place=str(ca_file)) from error
-        self._guard = _Guard(frozenset(name.lower() for name in private_hosts))
+        self._private_hosts = frozenset(name.lower() for name in private_hosts)
         self._timeout = timeout_seconds
         self._max_bytes = max_bytes
 
@@ -92,17 +92,20 @@ class Outbound:
             InputError: not an https address.
         """
         https_url(url, place="address")
+        guard = _Guard(self._private_hosts)
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._get(url)
+                return await self._get(url, guard)
         except TimeoutError:
             raise OutboundError(f"no answer within {self._timeout:g} s", place=url) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             raise OutboundError(f"cannot be reached: {str(error) or type(error).__name__}", place=url) from error
+        finally:
+            await guard.close()
 
-    async def _get(self, url: str) -> bytes:
+    async def _get(self, url: str, guard: "_Guard") -> bytes:
         async with (
-            httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=self._guard) as pool,
+            httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=guard) as pool,
             pool.stream("GET", url, headers=_HEADERS) as response,
         ):
             if response.status != 200:  # noqa: PLR2004 - redirects too: they lead where nobody has been judged
@@ -121,6 +124,7 @@ class _Guard(httpcore.AsyncNetworkBackend):
     def __init__(self, private_hosts: frozenset[str]) -> None:
         self._private_hosts = private_hosts
         self._backend = httpcore.AnyIOBackend()
+        self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def connect_tcp(
         self,
@@ -143,10 +147,17 @@ class _Guard(httpcore.AsyncNetworkBackend):
         failure: Exception | None = None
         for address in addresses:
             try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+                self._stream = await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
             except httpcore.ConnectError as error:
                 failure = error
+            else:
+                return self._stream
         raise OutboundError(f"{host} cannot be reached: {failure}") from failure
+
+    async def close(self) -> None:
+        """Close the connection: the pool forgets one whose handshake was interrupted."""
+        if self._stream is not None:
+            await self._stream.aclose()
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

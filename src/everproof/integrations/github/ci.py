@@ -48,12 +48,21 @@ RULES: Final = ClaimRules(
     prefixes=("repo_property_",),
 )  # fmt: skip
 
+_SAME_NAME: Final = (
+    "repository", "repository_id", "ref", "ref_type", "base_ref", "head_ref", "sha", "workflow", "workflow_ref",
+    "workflow_sha", "job_workflow_ref", "job_workflow_sha", "environment", "actor", "actor_id", "run_id", "run_number",
+    "run_attempt",
+)  # fmt: skip
 _ATTRIBUTES: Final = {
-    "repository": "repository", "repository_id": "repository_id", "repository_owner": "repository_owner",
-    "repository_owner_id": "repository_owner_id", "ref": "ref", "event": "event_name", "environment": "environment",
-    "workflow": "job_workflow_ref", "runner": "runner_environment", "commit": "sha", "actor": "actor",
-    "actor_id": "actor_id", "run": "run_id",
-}  # fmt: skip
+    **{name: name for name in _SAME_NAME},
+    "owner": "repository_owner",
+    "owner_id": "repository_owner_id",
+    "visibility": "repository_visibility",
+    "event": "event_name",
+    "runner": "runner_environment",
+    "subject": "sub",
+}
+"""What policy may ask about a job, and the claim that tells it."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -142,12 +151,11 @@ class GitHubActions:
 
     def attributes(self, claims: Mapping[str, Any]) -> Attributes:
         """As in ``IssuerKind``."""
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"platform": "github", "issuer": claims["iss"]}
         for name, claim in _ATTRIBUTES.items():
             if text := text_of(claims.get(claim)):
                 found[name] = text
         found["ref_protected"] = text_of(claims.get("ref_protected")) == "true"
-        found["issuer"] = claims["iss"]
         return found
 
 
