@@ -31,8 +31,8 @@ still below 2**-40."""
 RESERVED_USES: Final = 1 << 12
 """Uses are counted in the database so many at a time: one update in 4,096 seals, and a restart wastes no more."""
 
-CACHED_KEYS: Final = 50_000
-"""Unwrapped data keys kept in memory, some 60 MB; an older one is read and unwrapped again (about 0.2 ms)."""
+CACHED_KEYS: Final = 20_000
+"""Unwrapped data keys kept in memory, some 50 MB; an older one is read and unwrapped again (about 0.2 ms)."""
 
 SERVER: Final = Ref("Server", "keys")
 """Whose key seals what belongs to the server itself, such as its signing keys. It cannot be erased."""
