@@ -50,6 +50,7 @@ def test_threads_never_share_a_nonce() -> None:
     assert {len(nonce) for nonce in nonces} == {12}
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # the child only draws and ends
 def test_a_forked_child_never_shares_a_nonce() -> None:
     fresh_nonce()
     assert envelope._nonces
