@@ -6,7 +6,7 @@ is never an effect without its entry, nor an entry without its effect.
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -16,7 +16,19 @@ from everproof.authorize.record import DecisionRecord, record_of
 from everproof.kernel.canonical import encode
 from everproof.kernel.errors import RefusedError
 from everproof.kernel.ids import new_id
-from everproof.kernel.words import NOTHING, Action, Attributes, Decision, Entry, Fact, Mode, Proof, Resource
+from everproof.kernel.words import (
+    NOTHING,
+    Action,
+    Attributes,
+    Decision,
+    Entry,
+    Fact,
+    Mode,
+    Principal,
+    Proof,
+    Ref,
+    Resource,
+)
 from everproof.ledger import Ledger, Receipt
 from everproof.policy import Engine, Explanation, Request, Verdict
 from everproof.storage import Change, Storage, Transaction
@@ -27,16 +39,31 @@ T = TypeVar("T")
 
 ENTRY_KIND: Final = "decision"
 
-Liveness = Callable[[str], bool]
+SAID: Final = "said"
+"""Where policy finds what a caller says: never among the facts."""
+
+PERSON: Final = "User"
+"""Entries about a person are sealed under that person's key, so that erasing one erases them; all others under their
+space's, since a key for each job would be a key for each run."""
+
+Liveness: TypeAlias = Callable[[str], bool]
+"""Whether a credential is neither revoked nor over."""
+
+Known: TypeAlias = Callable[[Ref], Principal | None]
+"""The principal on record under a name."""
 
 
 class Authorizer:
     """Decides by the bundle that rules now, and records what it decided."""
 
-    def __init__(self, storage: Storage, ledger: Ledger, engine: Engine, *, is_live: Liveness) -> None:
+    def __init__(
+        self, storage: Storage, ledger: Ledger, engine: Engine, *, is_live: Liveness, known: Known, space: str
+    ) -> None:
         self._storage = storage
         self._ledger = ledger
         self._is_live = is_live
+        self._known = known
+        self._space = Ref("Space", space)
         self._sources: list[FactSource] = []
         self.engine = engine
 
@@ -59,8 +86,8 @@ class Authorizer:
     ) -> Allowed[A, R, T] | Denied:
         """May this principal do this to this? The answer is durable before it is given.
 
-        ``facts`` are the door's own; ``context`` is what the caller says, which no fact of ours is ever taken from;
-        ``detail`` is recorded and not decided upon. ``within`` is done in the commit of the entry, if allowed; it may
+        ``facts`` are the door's own; ``context`` is what the caller says beside its question, which policy sees apart
+        from every fact; ``detail`` is recorded and not decided upon. ``within`` is done in the commit of the entry, if allowed; it may
         raise `RefusedError` before it writes anything, which then is the recorded denial.
 
         Raises:
@@ -69,9 +96,17 @@ class Authorizer:
         engine = self.engine
         at = self._storage.clock.now()
         known = self._gather(proof, action, resource, facts, at)
-        asked = Request(proof.principal, action, resource, {**context, **{fact.name: fact.value for fact in known}})
+        asked = Request(
+            proof.principal,
+            action,
+            resource,
+            {**({SAID: context} if context else NOTHING), **{fact.name: fact.value for fact in known}},
+            self._around(proof),
+        )
         verdict = engine.decide(asked)
-        kept = _Pending(self._ledger, engine.version, proof, asked, verdict, known, at, detail, mode, request)
+        kept = _Pending(
+            self._ledger, self._space, engine.version, proof, asked, verdict, known, at, detail, mode, request
+        )
 
         decided = await self._storage.write(_Decided(kept, within))
         if decided.refusal is None and proof.credential is not None and not self._is_live(proof.credential):
@@ -103,6 +138,13 @@ class Authorizer:
             explain=explain,
         )
 
+    def _around(self, proof: Proof) -> tuple[Principal, ...]:
+        """Who else policy may ask about: whoever vouches for the principal."""
+        if proof.vouched_by is None:
+            return ()
+        voucher = self._known(proof.vouched_by)
+        return () if voucher is None else (voucher,)
+
     def _gather(
         self, proof: Proof, action: Action, resource: Resource, given: Iterable[Fact], at: datetime
     ) -> list[Fact]:
@@ -116,6 +158,7 @@ class _Pending(msgspec.Struct):
     """A decision that was made and is not recorded yet."""
 
     ledger: Ledger
+    space: Ref
     engine: str
     proof: Proof
     asked: Request
@@ -149,7 +192,8 @@ class _Pending(msgspec.Struct):
             request=self.request,
             detail=self.detail,
         )
-        return Entry(id=new_id("ent"), at=self.at, kind=ENTRY_KIND, about=principal, body=msgspec.Raw(encode(body)))
+        about = principal if principal.type == PERSON else self.space
+        return Entry(id=new_id("ent"), at=self.at, kind=ENTRY_KIND, about=about, body=msgspec.Raw(encode(body)))
 
 
 class _Recorded(msgspec.Struct):

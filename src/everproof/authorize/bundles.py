@@ -1,6 +1,7 @@
 """Which bundle rules: the built-in one at first, then whatever the one before allowed to take its place."""
 
 from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from everproof.authorize.authorizer import Authorizer
 from everproof.authorize.outcome import Allowed, Denied
@@ -9,10 +10,9 @@ from everproof.kernel.words import Action, Proof, Ref, Resource
 from everproof.policy import Bundle, Engine, load_bundle, starter_bundle
 from everproof.storage import Storage
 
-POLICY_CHANGE = Action("policy:change")
-BUNDLE = Resource(ref=Ref("Bundle", "organisation"), parents=(Ref("Space", "main"),))
+POLICY_CHANGE: Final = Action("policy:change")
 
-Follower = Callable[[Bundle], None]
+Follower: TypeAlias = Callable[[Bundle], None]
 
 
 def ruling(storage: Storage) -> Bundle:
@@ -29,8 +29,9 @@ def ruling(storage: Storage) -> Bundle:
 class Bundles:
     """Loads bundles, and gives each that comes to rule to the authorizer and to those who follow."""
 
-    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle) -> None:
+    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle, *, space: str) -> None:
         self._authorizer = authorizer
+        self._resource = Resource(ref=Ref("Bundle", space), parents=(Ref("Space", space),))
         self._followers: list[Follower] = []
         self.current = bundle
         storage.subscribe(TOPIC, self._heard)
@@ -53,7 +54,7 @@ class Bundles:
         stored = StoredBundle(bundle.digest, commit, dict(files))
         detail = {"commit": commit, "digest": bundle.digest, "replaces": self.current.digest}
         return await self._authorizer.authorize(
-            proof, POLICY_CHANGE, BUNDLE, detail=detail, within=lambda tx: save_bundle(tx, stored)
+            proof, POLICY_CHANGE, self._resource, detail=detail, within=lambda tx: save_bundle(tx, stored)
         )
 
     def _heard(self, _digest: str, body: bytes) -> None:
