@@ -126,8 +126,8 @@ def ref_name(name: str) -> str:
 def nonce_age(nonce: str, *, seed: str, paths: tuple[str, ...], now: datetime) -> timedelta | None:
     """How long ago the repository gave ``nonce``; None where it never did, or too long ago to count.
 
-    git makes it as an HMAC by the hash of the repository's object format, where the key is PATH ":" SECONDS and the message
-    is the seed (measured on git 2.39). PATH is what receive-pack was given as its argument: one of ``paths``.
+    git makes it as an HMAC by the hash of the repository's object format, where the key is PATH ":" SECONDS and the
+    message is the seed (measured on git 2.39). PATH is what receive-pack was given as its argument: one of ``paths``.
     """
     found = _NONCE.fullmatch(nonce)
     if found is None or not seed:

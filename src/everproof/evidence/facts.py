@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from everproof.evidence.certificate import RefUpdate
-from everproof.evidence.objects import Commit, ObjectError, ObjectType, Person, Signature, Tag, parse_commit, parse_tag
+from everproof.evidence.objects import ObjectError, ObjectType, Person, Signature, Tag, parse_commit, parse_tag
 from everproof.evidence.signatures import Directory, Standing, Verdict, standing_of, verify
 from everproof.kernel.words import Fact, Principal, Ref
 
@@ -162,11 +162,10 @@ class Examination:
         return judged
 
     def _judge_anew(self, found: RawObject) -> Judged:
-        read = {"commit": parse_commit, "tag": parse_tag}.get(found.type)
-        if read is None:
+        if found.type not in ("commit", "tag"):
             return Judged(oid=found.oid, kind=found.type, verdict=Verdict("unsigned", f"is a {found.type}"))
         try:
-            parsed: Commit | Tag = read(found.oid, found.raw)
+            parsed = (parse_commit if found.type == "commit" else parse_tag)(found.oid, found.raw)
         except ObjectError as error:
             return Judged(
                 oid=found.oid, kind=found.type, verdict=Verdict("malformed", f"cannot be trusted: {error.message}")

@@ -7,6 +7,7 @@ must never see different commits. The form is that of git's signature-format and
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -17,11 +18,12 @@ MAX_OBJECT: Final = 1024 * 1024
 """Bytes of one commit or tag. The longest honest ones, merges of many signed tags, are a hundredth of it."""
 
 ObjectType = Literal["commit", "tree", "blob", "tag"]
+_TYPES: Final[Mapping[str, ObjectType]] = {"commit": "commit", "tree": "tree", "blob": "blob", "tag": "tag"}
 
 OID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PERSON: Final = re.compile(rb"([^<>\n]*) ?<([^<>\n]*)> (\d{1,12}) ([+-]\d{4})")
 _ONCE: Final = frozenset({b"tree", b"author", b"committer", b"encoding", b"gpgsig", b"gpgsig-sha256"})
-_ARMOURS: Final = {
+_ARMOURS: Final[Mapping[bytes, Literal["ssh", "openpgp", "x509"]]] = {
     b"-----BEGIN SSH SIGNATURE-----": "ssh",
     b"-----BEGIN PGP SIGNATURE-----": "openpgp",
     b"-----BEGIN PGP MESSAGE-----": "openpgp",
@@ -122,8 +124,8 @@ def parse_tag(oid: str, raw: bytes) -> Tag:
     if names not in ([b"object", b"type", b"tag", b"tagger"], [b"object", b"type", b"tag"]):
         raise _bad(oid, "its headers are not object, type, tag, tagger in this order")
     values = dict(headers)
-    target_type = values[b"type"].decode("ascii", "replace")
-    if target_type not in ("commit", "tree", "blob", "tag"):
+    target_type = _TYPES.get(values[b"type"].decode("ascii", "replace"))
+    if target_type is None:
         raise _bad(oid, "it names a type of object that git does not have")
     signature = None
     begins = [found for found in _BEGIN.finditer(message) if found.group() in _ARMOURS]
@@ -191,8 +193,7 @@ def _signature(oid: str, armour: bytes, payload: bytes) -> Signature:
     if len(begins) > 1:
         raise _bad(oid, f"it has {len(begins)} signatures in one header")
     first, _, _ = armour.partition(b"\n")
-    kind = _ARMOURS.get(first)
-    return Signature("unknown" if kind is None else kind, armour, payload)  # type: ignore[arg-type]
+    return Signature(_ARMOURS.get(first, "unknown"), armour, payload)
 
 
 def _person(oid: str, header: str, value: bytes) -> Person:

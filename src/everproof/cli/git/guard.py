@@ -6,6 +6,7 @@ standard library is imported, and only git reads objects: no library sees the qu
 
 import base64
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 """What one push may bring to be judged; at a tenth of a millisecond for a signature, half a second of work."""
 
 _TOO_MUCH: Final = "push in smaller steps; an old history is best brought in before `everproof git install`"
+_OID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FROM_GIT: Final = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
 """What git tells its hook of the quarantine. Nothing else of the environment is passed on or believed."""
 
@@ -63,7 +65,7 @@ class _Quarantine:
 
     def describe(self, stdin: bytes) -> dict[str, Any]:
         """The question for the server: which refs go where, and what they bring."""
-        updates = [line.split(" ") for line in stdin.decode().splitlines()]
+        updates = [line.split(" ") for line in stdin.decode().split("\n")[:-1]]
         if len(updates) > MAX_REFS:
             raise UnansweredError(f"this push has more than {MAX_REFS} refs", _TOO_MUCH)
         tips = {new for _, new, _ in updates if new.strip("0")}
@@ -73,10 +75,12 @@ class _Quarantine:
         wanted = {commit for update in described for commit in update["commits"]} | tips
         if len(wanted) > MAX_COMMITS:
             raise UnansweredError(f"this push has more than {MAX_COMMITS} commits to be judged", _TOO_MUCH)
-        question = {"repository": self._path, "updates": described, "objects": list(self._objects(wanted))}
-        if certificate := os.environ.get("GIT_PUSH_CERT", "").strip("0"):
-            question["certificate"] = self._blob(os.environ["GIT_PUSH_CERT"]) if certificate else None
-        return question
+        return {
+            "repository": self._path,
+            "updates": described,
+            "objects": list(self._objects(wanted)),
+            "certificate": self._certificate(),
+        }
 
     def _update(self, old: str, new: str, ref: str, fresh: set[str]) -> dict[str, Any]:
         update: dict[str, Any] = {"ref": ref, "old": old, "new": new, "commits": []}
@@ -94,7 +98,7 @@ class _Quarantine:
     def _aliases(self, refs: list[str]) -> dict[str, str]:
         """The symbolic ones among ``refs``: a push to one changes another ref, whose policy is the one that counts."""
         _, output = self._run("for-each-ref", "--format=%(refname) %(symref)", *refs)
-        pairs = (line.split(" ") for line in output.decode().splitlines())
+        pairs = (line.split(" ") for line in output.decode().split("\n")[:-1])
         return {ref: target for ref, target in pairs if target}
 
     def _head(self) -> list[str]:
@@ -134,7 +138,13 @@ class _Quarantine:
                     pending.extend({target} - seen)
                     seen.add(target)
 
-    def _blob(self, name: str) -> str:
+    def _certificate(self) -> str | None:
+        """The push certificate. Only its name is from the environment; the server judges what it finds there."""
+        name = os.environ.get("GIT_PUSH_CERT", "")
+        if not name.strip("0"):
+            return None
+        if not _OID.fullmatch(name):
+            raise ValueError("GIT_PUSH_CERT does not name an object")
         return base64.b64encode(self._run("cat-file", "blob", name)[1]).decode()
 
     def _run(self, *arguments: str, stdin: bytes = b"", accept: tuple[int, ...] = (0,)) -> tuple[int, bytes]:

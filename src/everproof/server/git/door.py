@@ -84,7 +84,9 @@ class GitDoor:
             _log.warning("refused", service=question.service, repository=question.repository, detail=str(error))
             return SessionAnswer(allowed=False, lines=unproved(error))
         detail = {"service": question.service}
-        outcome = await self._authorizer.authorize(proof, FETCH, repository.resource(), detail=detail, mode=self._mode)
+        outcome: Outcome = await self._authorizer.authorize(
+            proof, FETCH, repository.resource(), detail=detail, mode=self._mode
+        )
         lines: tuple[str, ...] = ()
         if isinstance(outcome, Denied):
             lines = fetch_refused(outcome)

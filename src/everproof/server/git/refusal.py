@@ -36,9 +36,7 @@ def refused(denials: Iterable[tuple[RefEvidence, Denied]], *, observed: bool = F
     word = "warning" if observed else "error"
     advice: dict[str, None] = {}
     for evidence, denied in denials:
-        lines.append(
-            f"{word}: {evidence.update.ref}: {denied.proof.principal.ref.id} may not {denied.action.name} this"
-        )
+        lines.append(f"{word}: {evidence.update.ref}: {denied.proof.principal.ref.id} may not push this")
         lines += _commits(evidence, advice)
         lines += [*_why(denied), ""]
     return (*lines, *(f"hint: {line}" for line in advice), "")
@@ -48,7 +46,7 @@ def fetch_refused(denied: Denied) -> tuple[str, ...]:
     """The lines for a repository that may not be read."""
     word = "warning" if denied.lets_pass else "error"
     who, what = denied.proof.principal.ref.id, denied.resource.ref.id
-    asked = f"{word}: {who} may not {denied.action.name} from {what}"
+    asked = f"{word}: {who} may not read {what}"
     return (*_head("fetch", observed=denied.lets_pass), asked, *_why(denied), "")
 
 
@@ -66,8 +64,12 @@ def _head(what: str, *, observed: bool) -> list[str]:
 
 
 def _why(denied: Denied) -> list[str]:
-    explained = [f"  {line}" for line in denied.explanation("caller").text().splitlines()]
-    return [*explained, f"  recorded as entry {denied.receipt.index} ({denied.receipt.entry_id})"]
+    # Policy may have allowed it, and its commit refused: a certificate that was used before, a credential just revoked.
+    why = denied.reason if denied.decision.allowed else denied.explanation("caller").text()
+    return [
+        *(f"  {line}" for line in why.splitlines()),
+        f"  recorded as entry {denied.receipt.index} ({denied.receipt.entry_id})",
+    ]
 
 
 def _commits(evidence: RefEvidence, advice: dict[str, None]) -> list[str]:
