@@ -1,0 +1,212 @@
+"""The engine: decides by one bundle. Deny on doubt: any error, and any request that does not fit the schema, denies."""
+
+import re
+from importlib.metadata import version
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from cedarpy import _internal
+
+from everproof.kernel.canonical import encode
+from everproof.kernel.words import Decision
+from everproof.policy.bundle import Bundle, Policy
+from everproof.policy.explanation import Audience, Explanation
+from everproof.policy.request import EntityBody, Request, bodies, closure
+from everproof.policy.slices import matching, policy_set, reads
+from everproof.policy.types import MisfitError, Shape
+
+CEDAR: Final = f"cedarpy {version('cedarpy')}"
+_POLICY_ERROR: Final = re.compile(r"error while evaluating policy `([^`]*)`: (.*)", re.DOTALL)
+
+Kind: TypeAlias = tuple[str, str, str]
+"""Action, principal type and resource type."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error of a decision; ``policy`` is empty where the request itself could not be evaluated."""
+
+    policy: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.policy}: {self.message}" if self.policy else self.message
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision with all that replay needs. ``context`` and ``entities`` are canonical JSON, as they are recorded.
+
+    ``reason`` is one sentence, empty where it is allowed. ``shadow`` names the shadow policies that apply; they bind
+    nobody.
+    """
+
+    decision: Decision
+    context: bytes
+    entities: bytes
+    reason: str = ""
+    failures: tuple[Failure, ...] = ()
+    shadow_permits: tuple[str, ...] = ()
+    shadow_denies: tuple[str, ...] = ()
+    shadow_failures: tuple[Failure, ...] = ()
+
+    @property
+    def shadow(self) -> tuple[str, ...]:
+        """The ids of the shadow policies that apply or fail, permits before forbids before failures."""
+        return (*self.shadow_permits, *self.shadow_denies, *(failure.policy for failure in self.shadow_failures))
+
+
+class _Diagnostics(msgspec.Struct):
+    reason: list[str] = []
+    errors: list[str] = []
+
+
+class _Answer(msgspec.Struct):
+    decision: Literal["Allow", "Deny", "NoDecision"]
+    diagnostics: _Diagnostics
+
+
+_read_answer: Final = msgspec.json.Decoder(_Answer).decode
+
+
+class Slice:
+    """What one kind of request needs, ready to be asked."""
+
+    def __init__(self, bundle: Bundle, kind: Kind) -> None:
+        schema = bundle.schema
+        name, principal, resource = kind
+        action = schema.action(name)
+        if action is None:
+            raise MisfitError(f"action: there is no {name} in the schema")
+        if principal not in action.principals:
+            raise MisfitError(f"principal: a {principal} is nobody who can {name}")
+        if resource not in action.resources:
+            raise MisfitError(f"resource: {name} is not done to a {resource}")
+        found = matching(bundle.policies, schema, action, principal, resource)
+        read = reads(found, action.context.attributes)
+        self.kind = kind
+        self.policies: tuple[Policy, ...] = tuple(policy for policy in found if not policy.shadow)
+        self.shadows: tuple[Policy, ...] = tuple(policy for policy in found if policy.shadow)
+        self.handle = policy_set((policy.id, policy.est) for policy in self.policies)
+        # As permits, all that apply are named as reasons; a forbid would hide them.
+        self.shadow_handle = policy_set((policy.id, {**policy.est, "effect": "permit"}) for policy in self.shadows)
+        self.schema = schema.narrowed(action, principal, resource, read)
+        self.action = {"type": "Action", "id": name}
+        self.context = Shape(action.context, read)
+        self._shapes = {one.name: Shape(one.attributes, read) for one in schema.types.entities.values()}
+        self._reach = schema.reach
+
+    def entities(self, request: Request) -> list[EntityBody]:
+        """The closure of the request, with the attributes that are read.
+
+        Raises:
+            MisfitError: an entity is not as the schema has it.
+        """
+        found = []
+        for one in closure(request):
+            type_ = one.ref.type
+            where = "principal" if one is request.principal else "resource" if one is request.resource else str(one.ref)
+            shape = self._shapes.get(type_)
+            if shape is None:
+                raise MisfitError(f"{where}: there is no type {type_} in the schema")
+            reach = self._reach(type_)
+            for parent in one.parents:
+                if parent.type not in reach:
+                    raise MisfitError(f"{where}.parents: a {type_} cannot be in a {parent.type}")
+            found.append(EntityBody(shape.fit(one.attributes, where), one.parents, one.ref))
+        return found
+
+
+class Engine:
+    """Decides and explains by one bundle. Safe to share between threads; its slices are made when first asked for."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.version = f"{CEDAR}, schema {bundle.schema.version}"
+        self.facts = bundle.schema.facts
+        self._slices: dict[Kind, Slice] = {}
+        self._policies = {policy.id: policy for policy in bundle.policies}
+
+    def slice(self, kind: Kind) -> Slice:
+        """The slice for this kind of request.
+
+        Raises:
+            MisfitError: the schema has no such request.
+        """
+        found = self._slices.get(kind)
+        if found is None:
+            found = self._slices[kind] = Slice(self.bundle, kind)
+        return found
+
+    def decide(self, request: Request) -> Verdict:
+        """The decision. Never raises for what a request holds: what cannot be decided is denied."""
+        principal, resource = request.principal.ref, request.resource.ref
+        try:
+            context, entities = encode(request.context), encode(bodies(closure(request)))
+        except (TypeError, ValueError, RecursionError, OverflowError):
+            # What cannot be written down cannot be decided either; the entry says so with nothing of it.
+            return self._failed("context: holds what JSON has no form for", b"{}", b"[]")
+        try:
+            found = self.slice((request.action.name, principal.type, resource.type))
+            known = encode(found.context.fit(request.context, "context")).decode()
+            around = _internal.Entities.from_json_str(encode(found.entities(request)).decode(), found.schema)
+        except MisfitError as error:
+            return self._failed(str(error), context, entities)
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            return self._failed(f"the entities do not fit the schema: {error}", context, entities)
+        asked = {
+            "principal": {"type": principal.type, "id": principal.id},
+            "action": found.action,
+            "resource": {"type": resource.type, "id": resource.id},
+            "context": known,
+        }
+        try:
+            answer = _read_answer(_internal.is_authorized(asked, found.handle, around, found.schema, False))  # noqa: FBT003 - the engine's signature
+        except (TypeError, ValueError) as error:
+            return self._failed(f"the request cannot be evaluated: {error}", context, entities)
+        diagnostics = answer.diagnostics
+        if answer.decision == "Allow" and not diagnostics.errors:
+            decision = Decision(allowed=True, bundle=self.bundle.digest, reasons=tuple(sorted(diagnostics.reason)))
+            verdict = Verdict(decision=decision, context=context, entities=entities)
+        else:
+            verdict = self._denied(answer, context, entities, f"{request.action.name} on {resource}")
+        return self._with_shadows(verdict, found, asked, around) if found.shadows else verdict
+
+    def explain(self, request: Request, verdict: Verdict, audience: Audience = "caller") -> Explanation:
+        """Why the decision is as it is."""
+        return Explanation(summary=verdict.reason)
+
+    def _denied(self, answer: _Answer, context: bytes, entities: bytes, asked: str) -> Verdict:
+        failures = tuple(_failure(text) for text in answer.diagnostics.errors)
+        # What is allowed but for an error is denied by the error, not by the permits that it would have been by.
+        reasons = tuple(sorted(answer.diagnostics.reason)) if answer.decision == "Deny" else ()
+        if answer.decision == "NoDecision" and not failures:
+            failures = (Failure("", "the engine came to no decision"),)
+        if reasons:
+            named = [f"{id_} ({self._policies[id_].title})" for id_ in reasons]
+            reason = f"forbidden by {', '.join(named)}"
+        elif failures:
+            reason = f"it cannot be decided: {failures[0]}"
+        else:
+            reason = f"no policy permits {asked}"
+        decision = Decision(allowed=False, bundle=self.bundle.digest, reasons=reasons, errors=tuple(map(str, failures)))
+        return Verdict(decision=decision, context=context, entities=entities, reason=reason, failures=failures)
+
+    def _failed(self, message: str, context: bytes, entities: bytes) -> Verdict:
+        failure = Failure("", message)
+        decision = Decision(allowed=False, bundle=self.bundle.digest, errors=(message,))
+        reason = f"it cannot be decided: {message}"
+        return Verdict(decision=decision, context=context, entities=entities, reason=reason, failures=(failure,))
+
+    def _with_shadows(self, verdict: Verdict, found: Slice, asked: dict[str, Any], around: Any) -> Verdict:
+        answer = _read_answer(_internal.is_authorized(asked, found.shadow_handle, around, found.schema, False))  # noqa: FBT003 - the engine's signature
+        applying = [self._policies[id_] for id_ in sorted(answer.diagnostics.reason)]
+        return msgspec.structs.replace(
+            verdict,
+            shadow_permits=tuple(policy.id for policy in applying if policy.effect == "permit"),
+            shadow_denies=tuple(policy.id for policy in applying if policy.effect == "forbid"),
+            shadow_failures=tuple(map(_failure, answer.diagnostics.errors)),
+        )
+
+
+def _failure(text: str) -> Failure:
+    match = _POLICY_ERROR.fullmatch(text)
+    return Failure(match[1], match[2]) if match else Failure("", text)

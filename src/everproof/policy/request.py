@@ -1,0 +1,45 @@
+"""What is asked of the engine: a request with the closure of entities around it, and how that becomes bytes."""
+
+from typing import Any
+
+import msgspec
+
+from everproof.kernel.words import NOTHING, Action, Attributes, Principal, Ref, Resource
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One question. ``context`` holds the facts by name.
+
+    ``others`` are further entities that policies may look at: groups with groups of their own, whom the context names,
+    what an attribute of the resource names. Whatever is not among them has no attributes and no parents.
+    """
+
+    principal: Principal
+    action: Action
+    resource: Resource
+    context: Attributes = NOTHING
+    others: tuple[Principal | Resource, ...] = ()
+
+
+class EntityBody(msgspec.Struct, frozen=True):
+    """An entity in the engine's JSON form."""
+
+    attrs: Attributes
+    parents: tuple[Ref, ...]
+    uid: Ref
+
+
+def closure(request: Request) -> list[Principal | Resource]:
+    """The entities of a request, each once. Of what is named twice, the principal counts first, then the resource."""
+    principal, resource = request.principal, request.resource
+    if not request.others:
+        return [principal] if principal.ref == resource.ref else [principal, resource]
+    found: dict[Ref, Principal | Resource] = {}
+    for one in (principal, resource, *request.others):
+        found.setdefault(one.ref, one)
+    return list(found.values())
+
+
+def bodies(entities: list[Principal | Resource]) -> list[Any]:
+    """The entities as they are recorded, with every attribute that was given."""
+    return [EntityBody(one.attributes, one.parents, one.ref) for one in entities]
