@@ -1,5 +1,6 @@
 """`everproof`: finds the family of a command and imports only that, so that help and hooks start at once."""
 
+import difflib
 import importlib
 import sys
 from typing import Any, Final
@@ -25,7 +26,12 @@ EXIT_FAILED: Final = 1
 """The answer is no: denied, a test failed, a verification found something."""
 
 EXIT_USAGE: Final = 2
-"""The command was called wrongly, or what it was given cannot be read."""
+"""There is no answer: called wrongly, given what cannot be read, or nobody there to give one."""
+
+NO: Final = frozenset(
+    {"refused", "unauthenticated", "proof-refused", "signature-refused", "ledger-changed", "rollback"}
+)
+"""The codes of the errors that are an answer, and the answer is no."""
 
 
 class _Families(TyperGroup):
@@ -36,12 +42,17 @@ class _Families(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         return list(FAMILIES)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in FAMILIES:
-            return None
+            close = difflib.get_close_matches(cmd_name, FAMILIES, 1)
+            hint = f"Did you mean `everproof {close[0]}`?" if close else "`everproof --help` lists the commands."
+            ctx.fail(f"There is no command {cmd_name!r}. {hint}")
         if self._listing:
             return TyperCommand(cmd_name, help=FAMILIES[cmd_name])
-        command = typer.main.get_command(importlib.import_module(f"everproof.cli.{cmd_name}").app)
+        family = importlib.import_module(f"everproof.cli.{cmd_name}").app
+        family.rich_markup_mode = None  # help is drawn without rich, which takes longer to load than all the rest
+        family._add_completion = False  # noqa: SLF001 - what Typer(add_completion=False) sets, here for all families
+        command = typer.main.get_command(family)
         command.name = cmd_name
         return command
 
@@ -54,6 +65,7 @@ app = typer.Typer(
     cls=_Families,
     name="everproof",
     help="A zero trust control plane for software delivery.",
+    epilog="Exit codes: 0 yes; 1 the answer is no; 2 no answer, as the call or its input is wrong or nobody is there.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -72,18 +84,24 @@ def _root(*, version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line; an error of ours is one sentence, its place, and what to do."""
-    from everproof.kernel.errors import Error, RefusedError, UnauthenticatedError
+    from everproof.kernel.errors import Error
 
     try:
         app()
     except Error as error:
-        print(f"everproof: {error}", file=sys.stderr)
-        if error.todo:
-            print(f"  → {error.todo}", file=sys.stderr)
-        denied = isinstance(error, RefusedError | UnauthenticatedError)
-        raise SystemExit(EXIT_FAILED if denied else EXIT_USAGE) from None
+        _complain(error)
+        raise SystemExit(EXIT_FAILED if error.code in NO else EXIT_USAGE) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _complain(error: Any) -> None:
+    from everproof.cli.terminal import paint, printable
+
+    for one in (error, *getattr(error, "further", ())):
+        print(f"{paint('everproof:', 'bad', sys.stderr)} {printable(one)}", file=sys.stderr)
+        if one.todo:
+            print(f"  → {printable(one.todo)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,263 @@
+"""`everproof ledger`: verify, prove, follow and export the record of everything.
+
+All of it works on the state folder, offline and read-only, beside a server that may run: whoever can read the folder
+and its root key can read the ledger anyway. A proof file is verified with nothing but the log's public key.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from everproof.cli.main import EXIT_FAILED
+from everproof.cli.state import State, open_ledger
+from everproof.cli.terminal import Json, fields, paint, print_json, printable, progress
+from everproof.kernel.errors import InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from everproof.cli.state import LedgerFolder
+    from everproof.ledger import Recorded, Verification, Verifier
+
+app = typer.Typer(help="Verify, prove, follow and export the record of everything.", no_args_is_help=True)
+
+FOLLOW_SECONDS: Final = 0.5
+"""How often `tail -f` looks again: at once to a person, nothing to the database."""
+
+_Key = Annotated[str | None, typer.Option("--key", help="The log's public key, or a file with it.", show_default=False)]
+
+
+@app.command()
+def verify(
+    proof: Annotated[Path | None, typer.Argument(help="A proof file; without one, the whole ledger.")] = None,
+    *,
+    key: _Key = None,
+    state: State = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A checkpoint kept elsewhere, which the ledger must continue.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Verify the whole ledger, or one proof file with the log's public key alone.
+
+    Without PROOF every entry, leaf, tile and checkpoint in the state folder is computed anew. With PROOF and --key no
+    server, network or state is needed. Exits with 1 where anything does not hold.
+    """
+    if proof is None:
+        _verify_state(state, checkpoint, as_json=as_json)
+    else:
+        _verify_file(proof, key, state, as_json=as_json)
+
+
+@app.command()
+def prove(
+    entry: Annotated[str, typer.Argument(help="An entry's index or id.")],
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the proof to this file.")] = None,
+    disclose: Annotated[bool, typer.Option("--disclose", help="Show the entry itself within the proof.")] = False,
+    state: State = None,
+) -> None:
+    """Write the proof that the ledger has an entry, for a stranger to verify.
+
+    Without --disclose the proof tells nothing of what the entry says.
+    """
+    with open_ledger(state) as ledger:
+        index = int(entry) if entry.isdecimal() else ledger.view.find(entry)
+        text = ledger.view.proof(index, disclose=disclose)
+        log = ledger.log
+    if output is None:
+        print(text.decode(), end="")
+        return
+    try:
+        output.write_bytes(text)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", place=str(output)) from error
+    print(f"entry {index} is proved in {output}; whoever has the log's key verifies it offline:")
+    print(f"  everproof ledger verify {output} --key '{log}'")
+
+
+@app.command()
+def tail(
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes; Ctrl-C ends it.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=100_000, help="How many to begin with.")] = 20,
+    kind: Annotated[str | None, typer.Option(help="Only entries of this kind.", show_default=False)] = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Show the last entries, and with -f those that come."""
+    with open_ledger(state) as ledger:
+        last = -1
+        for one in ledger.view.tail(None, lines, kind=kind) if lines else []:
+            _print_entry(one, as_json=as_json)
+            last = one.index
+        if not follow:
+            return
+        if last < 0 and (newest := ledger.view.tail(None, 1)):
+            last = newest[0].index
+        while True:
+            # All kinds are asked for, so that a rare one is not searched for from the start again each time.
+            found = ledger.view.tail(last)
+            for one in found:
+                last = one.index
+                if kind is None or one.kind == kind:
+                    _print_entry(one, as_json=as_json)
+            if not found:
+                time.sleep(FOLLOW_SECONDS)
+
+
+@app.command()
+def export(
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    first: Annotated[int, typer.Option("--from", min=0, help="The first entry's index.")] = 0,
+    end: Annotated[
+        int | None, typer.Option("--to", help="One beyond the last one's index.", show_default=False)
+    ] = None,
+    disclose: Annotated[
+        bool, typer.Option("--disclose/--proofs-only", help="With what the entries say, or their proofs alone.")
+    ] = True,
+    state: State = None,
+) -> None:
+    """Write entries with their proofs, one line of JSON each."""
+    import sys
+
+    from everproof.ledger.checkpoint import open_checkpoint
+
+    with open_ledger(state) as ledger, progress("exporting") as report:
+        size = open_checkpoint(ledger.view.checkpoint(), ledger.log)[0].size
+        total = size if end is None else min(end, size)
+        target = sys.stdout.buffer if output is None else output.open("wb")
+        try:
+            for done, line in enumerate(ledger.view.export(first, end, disclose=disclose), 1):
+                target.write(line)
+                report(done, max(total - first, done))
+        finally:
+            target.flush() if output is None else target.close()
+
+
+@app.command()
+def key(*, state: State = None, as_json: Json = False) -> None:
+    """Print the log's public key: all that a stranger needs to verify proofs."""
+    with open_ledger(state) as ledger:
+        if as_json:
+            print_json({"origin": ledger.log.name, "key": str(ledger.log)})
+        else:
+            print(ledger.log)
+
+
+def _verify_state(state: Path | None, checkpoint: Path | None, *, as_json: bool) -> None:
+    from everproof.ledger import verify_ledger
+
+    with open_ledger(state) as ledger, progress("verifying") as report:
+        if checkpoint is not None and not checkpoint.is_file():
+            raise NotFoundError("there is no such file", place=str(checkpoint))
+        copy = checkpoint or ledger.settings.checkpoint_copy
+        found = verify_ledger(ledger.storage, ledger.keyring, ledger.log, copy=copy, progress=report)
+        if as_json:
+            problems = [{"what": one.what, "place": one.place, "index": one.index} for one in found.problems]
+            print_json(
+                {"holds": found.holds, "origin": ledger.log.name, "size": found.size, "root": found.root.hex(),
+                 "opened": found.opened, "erased": found.erased, "checkpoints": found.checkpoints,
+                 "problems": problems, "more_problems": found.more_problems}
+            )  # fmt: skip
+        else:
+            _print_verification(ledger, found, copy)
+    if not found.holds:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _print_verification(ledger: "LedgerFolder", found: "Verification", copy: Path | None) -> None:
+    if found.holds:
+        print(f"{paint('The ledger holds', 'good')}: {found.size} entries are as they were recorded.")
+    else:
+        count = len(found.problems) + found.more_problems
+        print(f"{paint('The ledger was changed', 'bad')}: {count} of what was recorded in {found.size} entries.")
+        for one in found.problems:
+            print(f"  {paint(printable(one.place), 'strong')}: {printable(one.what)}")
+        if found.more_problems:
+            print(f"  and {found.more_problems} more")
+    about = [
+        ("log", ledger.log.name),
+        ("root", found.root.hex()),
+        ("checkpoints", f"{found.checkpoints}" + (f", one of them in {copy}" if copy else ", none kept elsewhere")),
+        ("erased", found.erased or None),
+    ]
+    print(fields(about))
+    if not found.holds:
+        print("→ bring back the right database; what a checkpoint was signed for cannot be taken out unnoticed")
+    elif copy is None:
+        print("→ keep a copy of the checkpoint elsewhere (`checkpoint_copy` in server.toml): it alone tells a rollback")
+
+
+def _verify_file(file: Path, key: str | None, state: Path | None, *, as_json: bool) -> None:
+    from everproof.ledger import verify_proof
+    from everproof.ledger.proof import MAX_PROOF_BYTES
+
+    log = _key_of(key, state)
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_PROOF_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", place=str(file)) from error
+    proven = verify_proof(content, log)
+    entry = _decoded(proven.entry)
+    if as_json:
+        print_json(
+            {"holds": True, "origin": log.name, "index": proven.index, "size": proven.checkpoint.size,
+             "root": proven.checkpoint.root.hex(), "commitment": proven.commitment.hex(), "entry": entry}
+        )  # fmt: skip
+        return
+    print(f"{paint('The proof holds', 'good')}: {log.name} has this entry at {proven.index}.")
+    print(fields([("checkpoint", f"{proven.checkpoint.size} entries"), ("root", proven.checkpoint.root.hex()),
+                  ("commitment", proven.commitment.hex())]))  # fmt: skip
+    if entry is not None:
+        import json
+
+        print(printable(json.dumps(entry, indent=2, ensure_ascii=False)))
+
+
+def _key_of(key: str | None, state: Path | None) -> "Verifier":
+    """The key that was given, in a file or as it is; else the one of the state folder."""
+    from everproof.ledger import parse_vkey
+
+    if key is None:
+        try:
+            with open_ledger(state) as ledger:
+                return ledger.log
+        except NotFoundError as error:
+            todo = "give the log's public key with --key: `everproof ledger key` prints it on the server"
+            raise InputError("which log is trusted was not said", place="--key", todo=todo) from error
+    path = Path(key)
+    return parse_vkey((path.read_text() if "+" not in key and path.is_file() else key).strip())
+
+
+def _decoded(entry: bytes | None) -> Any:
+    import json
+
+    return None if entry is None else json.loads(entry)
+
+
+def _print_entry(one: "Recorded", *, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        entry = None if one.entry is None else msgspec.to_builtins(one.entry)
+        line = {"index": one.index, "id": one.id, "kind": one.kind, "at": one.at, "entry": entry}
+        print(msgspec.json.encode(line).decode(), flush=True)
+        return
+    said = "erased" if one.entry is None else _summary(msgspec.json.decode(one.entry.body))
+    print(f"{one.index:>8}  {one.at:%Y-%m-%d %H:%M:%S}  {printable(one.kind):<12} {said}", flush=True)
+
+
+def _summary(body: Any) -> str:
+    """A decision in a line; of anything else, its first few fields."""
+    if not isinstance(body, dict):
+        return printable(body)
+    if {"decision", "principal", "action", "resource"} <= body.keys():
+        style = "good" if body["decision"] == "allow" else "warn" if body["decision"] == "would_deny" else "bad"
+        word = paint(f"{body['decision']:<10}", style)  # type: ignore[arg-type]  # one of the three above
+        who, what = (f"{ref['type']}::{ref['id']}" for ref in (body["principal"], body["resource"]))
+        return f"{word} {printable(who)} {printable(body['action'])} {printable(what)}"
+    plain = [(name, value) for name, value in body.items() if not isinstance(value, dict | list)]
+    return "  ".join(f"{printable(name)}={printable(value)}" for name, value in plain[:4])
