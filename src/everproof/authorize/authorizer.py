@@ -56,14 +56,11 @@ Known: TypeAlias = Callable[[Ref], Principal | None]
 class Authorizer:
     """Decides by the bundle that rules now, and records what it decided."""
 
-    def __init__(
-        self, storage: Storage, ledger: Ledger, engine: Engine, *, is_live: Liveness, known: Known, space: str
-    ) -> None:
+    def __init__(self, storage: Storage, ledger: Ledger, engine: Engine, *, is_live: Liveness, known: Known) -> None:
         self._storage = storage
         self._ledger = ledger
         self._is_live = is_live
         self._known = known
-        self._space = Ref("Space", space)
         self._sources: list[FactSource] = []
         self.engine = engine
 
@@ -87,8 +84,8 @@ class Authorizer:
         """May this principal do this to this? The answer is durable before it is given.
 
         ``facts`` are the door's own; ``context`` is what the caller says beside its question, which policy sees apart
-        from every fact; ``detail`` is recorded and not decided upon. ``within`` is done in the commit of the entry, if allowed; it may
-        raise `RefusedError` before it writes anything, which then is the recorded denial.
+        from every fact; ``detail`` is recorded and not decided upon. ``within`` is done in the commit of the entry, if
+        allowed; it may raise `RefusedError` before it writes anything, which then is the recorded denial.
 
         Raises:
             UnavailableError: nothing could be recorded, so nothing was decided.
@@ -104,9 +101,7 @@ class Authorizer:
             self._around(proof),
         )
         verdict = engine.decide(asked)
-        kept = _Pending(
-            self._ledger, self._space, engine.version, proof, asked, verdict, known, at, detail, mode, request
-        )
+        kept = _Pending(self._ledger, engine.version, proof, asked, verdict, known, at, detail, mode, request)
 
         decided = await self._storage.write(_Decided(kept, within))
         if decided.refusal is None and proof.credential is not None and not self._is_live(proof.credential):
@@ -158,7 +153,6 @@ class _Pending(msgspec.Struct):
     """A decision that was made and is not recorded yet."""
 
     ledger: Ledger
-    space: Ref
     engine: str
     proof: Proof
     asked: Request
@@ -192,7 +186,7 @@ class _Pending(msgspec.Struct):
             request=self.request,
             detail=self.detail,
         )
-        about = principal if principal.type == PERSON else self.space
+        about = principal if principal.type == PERSON else MAIN_SPACE
         return Entry(id=new_id("ent"), at=self.at, kind=ENTRY_KIND, about=about, body=msgspec.Raw(encode(body)))
 
 

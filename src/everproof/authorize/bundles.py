@@ -6,11 +6,13 @@ from typing import Final, TypeAlias
 from everproof.authorize.authorizer import Authorizer
 from everproof.authorize.outcome import Allowed, Denied
 from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, save_bundle
-from everproof.kernel.words import Action, Proof, Ref, Resource
+from everproof.kernel.words import MAIN_SPACE, Action, Proof, Ref, Resource
 from everproof.policy import Bundle, Engine, load_bundle, starter_bundle
 from everproof.storage import Storage
 
 POLICY_CHANGE: Final = Action("policy:change")
+
+BUNDLE: Final = Resource(ref=Ref("Bundle", "organisation"), parents=(MAIN_SPACE,))
 
 Follower: TypeAlias = Callable[[Bundle], None]
 
@@ -29,9 +31,8 @@ def ruling(storage: Storage) -> Bundle:
 class Bundles:
     """Loads bundles, and gives each that comes to rule to the authorizer and to those who follow."""
 
-    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle, *, space: str) -> None:
+    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle) -> None:
         self._authorizer = authorizer
-        self._resource = Resource(ref=Ref("Bundle", space), parents=(Ref("Space", space),))
         self._followers: list[Follower] = []
         self.current = bundle
         storage.subscribe(TOPIC, self._heard)
@@ -54,7 +55,7 @@ class Bundles:
         stored = StoredBundle(bundle.digest, commit, dict(files))
         detail = {"commit": commit, "digest": bundle.digest, "replaces": self.current.digest}
         return await self._authorizer.authorize(
-            proof, POLICY_CHANGE, self._resource, detail=detail, within=lambda tx: save_bundle(tx, stored)
+            proof, POLICY_CHANGE, BUNDLE, detail=detail, within=lambda tx: save_bundle(tx, stored)
         )
 
     def _heard(self, _digest: str, body: bytes) -> None:

@@ -46,7 +46,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: int = 8443
     url: str = ""
     """How callers name this server, and the issuer of its tokens; empty: https://localhost:PORT."""
-    organisation: str = "main"
     root_key: str = ""
     """``file:PATH`` or ``env:NAME``; empty: a file in the state folder, mode 0600."""
     checkpoint_copy: Path | None = None

@@ -6,7 +6,7 @@ made and recorded as an *entry*; only then does it have an *effect*.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -24,6 +24,10 @@ class Ref(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f'{self.type}::"{self.id}"'
+
+
+MAIN_SPACE: Final = Ref("Space", "main")
+"""Where everything belongs that belongs to no other part of the organisation."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +104,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     about: Ref
     body: msgspec.Raw
-    space: str = "main"
+    space: str = MAIN_SPACE.id
     version: int = 1
 
 
