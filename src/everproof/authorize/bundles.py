@@ -31,8 +31,10 @@ def ruling(storage: Storage) -> Bundle:
 class Bundles:
     """Loads bundles, and gives each that comes to rule to the authorizer and to those who follow."""
 
-    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle) -> None:
+    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle, *, check: Follower) -> None:
+        """``check`` raises for what others must be able to read in a bundle, before it comes to rule."""
         self._authorizer = authorizer
+        self._check = check
         self._followers: list[Follower] = []
         self.current = bundle
         storage.subscribe(TOPIC, self._heard)
@@ -51,6 +53,7 @@ class Bundles:
             BundleError: the bundle is bad, with its place; the one that rules goes on ruling.
         """
         bundle = load_bundle(files, commit=commit)
+        self._check(bundle)
         Engine(bundle)  # whatever cannot be compiled is found before anything is changed
         stored = StoredBundle(bundle.digest, commit, dict(files))
         detail = {"commit": commit, "digest": bundle.digest, "replaces": self.current.digest}

@@ -1,0 +1,75 @@
+"""Puts the rooms together, and does nothing else."""
+
+from everproof.authorize import Authorizer
+from everproof.authorize.bundles import Bundles, ruling
+from everproof.identity import Identity
+from everproof.identity.bindings import load_bindings
+from everproof.identity.issuers import IssuerKinds
+from everproof.identity.outbound import Outbound
+from everproof.integrations.github.ci import GitHubActions
+from everproof.integrations.oidc.issuer import OpenIdConnect
+from everproof.kernel.clock import Clock
+from everproof.kernel.settings import Settings
+from everproof.keys import Keyring, SigningKeys, open_root_key
+from everproof.ledger import Ledger
+from everproof.policy import Bundle, Engine
+from everproof.storage import Storage
+
+
+class Everproof:
+    """Every room of one server, opened in the order of its floors."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        """Open the rooms; nothing runs yet.
+
+        Raises:
+            Error: a room cannot be opened; what is wrong with it and what to do.
+        """
+        self.settings = settings
+        self.storage = Storage.open(settings.database_url, state=settings.state, clock=clock)
+        try:
+            self._open()
+        except BaseException:
+            self.storage.close()
+            raise
+
+    def _open(self) -> None:
+        settings, storage = self.settings, self.storage
+        self.keyring = Keyring(storage, open_root_key(settings.root_key, settings.state))
+        self.signing = SigningKeys(storage, self.keyring)
+        self.ledger = Ledger(
+            storage,
+            self.keyring,
+            self.signing.current("Ed25519"),
+            origin=settings.issuer.removeprefix("https://"),
+            copy=settings.checkpoint_copy,
+        )
+        kinds = IssuerKinds()
+        for kind in (GitHubActions(), OpenIdConnect()):
+            kinds.register(kind)
+        outbound = Outbound(ca_file=settings.outbound.ca_file, private_hosts=settings.outbound.private_hosts)
+        self.identity = Identity(storage, self.signing, issuer=settings.issuer, fetch=outbound)
+        bundle = ruling(storage)
+        self.authorizer = Authorizer(
+            storage,
+            self.ledger,
+            Engine(bundle),
+            is_live=self.identity.credentials.is_live,
+            known=self.identity.directory.principal,
+        )
+
+        def trust(bundle: Bundle) -> None:
+            self.identity.trust(load_bindings(bundle.files, kinds))
+
+        self.bundles = Bundles(storage, self.authorizer, bundle, check=lambda bundle: load_bindings(bundle.files, kinds))
+        self.bundles.follow(trust)
+
+    async def start(self) -> None:
+        """Begin to decide and to record."""
+        await self.storage.start()
+        await self.ledger.start()
+
+    async def stop(self) -> None:
+        """Record what waits, and close everything."""
+        await self.ledger.stop()
+        await self.storage.stop()
