@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 TIMEOUT_SECONDS: Final = 60.0
@@ -49,8 +49,7 @@ class Caller(asyncio.Protocol):
         self.sample = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's own is no subclass of it
         self._send()
 
     def data_received(self, data: bytes) -> None:

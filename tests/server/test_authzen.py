@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from everproof.ledger import Receipt
 from openapi_spec_validator import validate
 
 from everproof.authorize import Allowed, Denied, Outcome
 from everproof.authorize.outcome import _SEAL
 from everproof.kernel.errors import UnauthenticatedError, UnavailableError
 from everproof.kernel.words import NOTHING, Action, Attributes, Decision, Principal, Proof, Ref, Resource
+from everproof.ledger import Receipt
 from everproof.server.authzen import MAX_ITEMS, AuthZEN, error_form
 from everproof.server.http import Application
 from tests.server.asgi import Answer, call
@@ -88,7 +88,7 @@ class Point:
         self.door = AuthZEN(self.authorizer, prove=self.prove, vouch=self.vouch, issuer=ISSUER)
         self.app = Application(self.door.routes(), title="pdp", version="1", forms=[error_form])
 
-    async def prove(self, scope: Any) -> Proof:
+    def prove(self, scope: Any) -> Proof:
         if (b"authorization", b"DPoP good") not in scope["headers"]:
             raise UnauthenticatedError("no token")
         return Proof(kind="access-token", principal=Principal(ref=CALLER), at=NOW)
@@ -158,13 +158,13 @@ async def test_resource_properties_and_context_reach_policy(point: Point) -> Non
     await point.one({**QUESTION, "resource": resource, "context": {"ip": "10.0.0.1", "tags": ["a"]}})
     _, _, asked, context, _, _ = point.authorizer.asked[0]
     assert asked.attributes == {"owner": "bob"}
-    assert context == {"ip": "10.0.0.1", "tags": ["a"]}
+    assert context == {"said": {"ip": "10.0.0.1", "tags": ["a"]}}
 
 
 async def test_values_that_policy_cannot_know_are_put_into_words_or_left_out(point: Point) -> None:
     context = {"risk": 0.7, "large": 2**60, "none": None, "sure": True, "näme": 1, "deep": {"list": [None, 1.5]}}
     assert (await point.one({**QUESTION, "context": context})).status == 200
-    assert point.authorizer.asked[0][3] == {
+    assert point.authorizer.asked[0][3]["said"] == {
         "risk": "0.7",
         "large": str(2**60),
         "sure": True,
@@ -316,7 +316,11 @@ async def test_defaults_are_inherited_and_overridden_as_whole_objects(point: Poi
     items = [{}, {"resource": {"type": "Secret", "id": "2"}, "context": {"a": 3}}, {"context": {}}]
     assert decisions(await point.many({**defaults, "evaluations": items})) == [True, True, True]
     seen = [(resource.attributes, context) for _, _, resource, context, _, _ in point.authorizer.asked]
-    assert seen == [({"owner": "bob"}, {"a": 1, "b": 2}), ({}, {"a": 3}), ({"owner": "bob"}, {})]
+    assert seen == [
+        ({"owner": "bob"}, {"said": {"a": 1, "b": 2}}),
+        ({}, {"said": {"a": 3}}),
+        ({"owner": "bob"}, {}),
+    ]
 
 
 @pytest.mark.parametrize("body", [{"subject": "alice"}, {"evaluations": {}}, {"options": []}, {"context": 1}])
@@ -325,7 +329,8 @@ async def test_a_batch_with_a_wrong_type_beside_its_items_is_400(point: Point, b
 
 
 async def test_execute_all_is_the_default_and_can_be_named(point: Point) -> None:
-    for options in ({}, {"options": {}}, {"options": {"evaluations_semantic": "execute_all"}}):
+    spellings: list[dict[str, Any]] = [{}, {"options": {}}, {"options": {"evaluations_semantic": "execute_all"}}]
+    for options in spellings:
         answer = await point.many({**QUESTION, "evaluations": resources("no", "1", "no"), **options})
         assert decisions(answer) == [False, True, False]
 

@@ -1,23 +1,25 @@
 """OpenID AuthZEN Authorization API 1.0: a policy enforcement point asks, on behalf of a subject it vouches for.
 
 What the caller says of subject and action (``properties``) is recorded and decides nothing: attributes of a principal
-are those on record. What it says of the resource and in ``context`` reaches policy together with the fact who asked.
+are those on record. What it says of the resource reaches policy, and its ``context`` does as ``context.said``, which no
+fact of ours is ever taken from; both with the fact who asked.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from everproof.authorize import Denied, Outcome
-from everproof.kernel.errors import Error, InputError, UnauthenticatedError
+from everproof.kernel.errors import Error, InputError
 from everproof.kernel.words import NOTHING, Action, Attributes, Proof, Ref, Resource
 from everproof.server.http import BareRoute, Reply, Route
 from everproof.server.http.body import UnsupportedMediaError, json_reader, read_body, require_media
 from everproof.server.http.call import JSON, request_id, send_json
 from everproof.server.http.route import Declaration
+from everproof.server.resources import SPACE
 
 EVALUATION: Final = "/access/v1/evaluation"
 EVALUATIONS: Final = "/access/v1/evaluations"
@@ -130,7 +132,7 @@ class Authorizes(Protocol):
         ...
 
 
-Prove = Callable[[Scope], Awaitable[Proof]]
+Prove = Callable[[Scope], Proof]
 Vouch = Callable[[Proof, Ref], Proof]
 
 
@@ -178,13 +180,13 @@ class AuthZEN:
 
     async def evaluation(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decide one question."""
-        proof = await self._prove(scope)
+        proof = self._prove(scope)
         question = self._read_evaluation(await self._body(scope, receive))
         await send_json(scope, send, self._encode(await self._decide(proof, question, request_id(scope))))
 
     async def evaluations(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decide a batch, by the semantics it asks for."""
-        proof = await self._prove(scope)
+        proof = self._prove(scope)
         batch = self._read_evaluations(await self._body(scope, receive))
         echo = request_id(scope)
         if not batch.evaluations:
@@ -235,8 +237,9 @@ class AuthZEN:
             Resource(
                 ref=Ref(resource.type, resource.id),
                 attributes=cedar_record(resource.properties) if resource.properties else NOTHING,
+                parents=(SPACE,),
             ),
-            context=cedar_record(question.context) if question.context else NOTHING,
+            context={"said": cedar_record(question.context)} if question.context else NOTHING,
             detail=detail,
             request=echo.decode() if echo is not None else None,
         )
@@ -290,6 +293,6 @@ def error_form(path: str, error: Error) -> Reply | None:
     """An error as this API says it: a message string, and only the status codes it knows."""
     if not path.startswith("/access/v1/"):
         return None
-    headers = getattr(error, "headers", {}) if isinstance(error, UnauthenticatedError) else {}
+    headers = getattr(error, "headers", {})
     text = f"{error}\n{error.todo}\n" if error.todo else f"{error}\n"
     return Reply(text.encode(), status=error.status, media="text/plain; charset=utf-8", headers=headers)

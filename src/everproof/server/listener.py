@@ -159,7 +159,8 @@ class Listener:
             self._ticking = None
 
     def _protocol(self) -> Protocol:
-        return Protocol(self._config, self._state, {})
+        # The one value that the requests of a connection share: the tokens whose keys were shown on it.
+        return Protocol(self._config, self._state, {"owned": set()})
 
     def _began(self, server: asyncio.Server) -> None:
         self._servers.append(server)

@@ -28,7 +28,7 @@ class MethodNotAllowedError(Error):
 
     def __init__(self, allowed: set[str]) -> None:
         super().__init__(f"use {' or '.join(sorted(allowed))} here")
-        self.allow = ", ".join(sorted(allowed))
+        self.headers = {"allow": ", ".join(sorted(allowed))}
 
 
 class ErrorForm(Protocol):
@@ -115,11 +115,10 @@ class Application:
             if (reply := form(path, error)) is not None:
                 reply.headers = {**(headers or {}), **reply.headers}
                 return reply
-        if isinstance(error, MethodNotAllowedError):
-            headers = {"allow": error.allow}
+        headers = {**(headers or {}), **getattr(error, "headers", {})}
         if error.status >= 500:  # noqa: PLR2004
             _log.warning("refused", path=path, code=error.code, detail=error.message)
-        return problem_reply(error, headers=headers)
+        return problem_reply(error, headers=headers, extra=getattr(error, "extra", None))
 
     async def _openapi(self) -> Reply:
         """This document: every route of the server, as OpenAPI 3.1."""

@@ -125,9 +125,9 @@ async def send_reply(scope: Scope, send: Send, reply: Reply) -> None:
     """Answer with ``reply``, not to be stored by anyone unless it says otherwise."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
     given = {name for name, _ in headers}
-    if reply.body or reply.status != 204:  # noqa: PLR2004 - the one success that has no content
+    if reply.body:
         headers.append((b"content-type", reply.media.encode()))
-        headers.append((b"content-length", b"%d" % len(reply.body)))
+    headers.append((b"content-length", b"%d" % len(reply.body)))
     headers.extend(header for header in (*SECURITY_HEADERS, _NO_STORE) if header[0] not in given)
     if b"x-request-id" not in given and (echo := request_id(scope)) is not None:
         headers.append((b"x-request-id", echo))
