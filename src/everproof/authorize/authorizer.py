@@ -17,6 +17,7 @@ from everproof.kernel.canonical import encode
 from everproof.kernel.errors import RefusedError
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import (
+    MAIN_SPACE,
     NOTHING,
     Action,
     Attributes,
