@@ -1,0 +1,122 @@
+"""What is on record: principals, groups, keys, credentials, and tickets that are good once."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from everproof.kernel.words import NOTHING, Attributes, Principal, Ref
+
+MAIN: Final = "main"
+"""The space that everything belongs to unless it is told otherwise."""
+
+ADMINISTRATORS: Final = "administrators"
+"""The group of those who may change what the others may."""
+
+FOREVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""When a key ends that was given no end. It is revoked long before."""
+
+Reason: TypeAlias = Literal["compromised", "superseded", "other"]
+"""Why a key was revoked. Of a compromised one nothing is believed, whenever it was signed."""
+
+KEY_KINDS: Final = ("ssh-key", "client-key")
+"""The kinds of credentials that are enrolled keys: the roots that logins and assertions descend from."""
+
+
+class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person, service or machine on record. ``emails`` are the addresses it may commit as."""
+
+    ref: Ref
+    name: str = ""
+    emails: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    space: str = MAIN
+    attributes: Mapping[str, Any] = {}
+    enrolled: datetime
+    disabled: datetime | None = None
+    source: str = ""
+    """Where the record is kept, such as ``people.toml``; empty: here."""
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A group, and the groups that it is in."""
+
+    id: str
+    name: str = ""
+    groups: tuple[str, ...] = ()
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key on record. ``public`` is the line of an SSH key, or the JWK of a client's.
+
+    It is good from ``valid_from`` until before ``valid_until``, by our own clock. ``credential`` stands for it in the
+    lineage of all that it proves.
+    """
+
+    name: str
+    twin: str | None = None
+    kind: Literal["ssh", "jwk"]
+    principal: Ref
+    public: str
+    credential: str
+    valid_from: datetime
+    valid_until: datetime | None = None
+    revoked_at: datetime | None = None
+    revoked_reason: Reason | None = None
+
+    def is_good(self, at: datetime) -> bool:
+        """Whether it may be used at ``at``."""
+        if self.revoked_at is not None and (self.revoked_reason == "compromised" or at >= self.revoked_at):
+            return False
+        return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
+
+
+class SshKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An SSH key on record, dead or alive: a signature is judged by when it reached us."""
+
+    principal: Ref
+    public: str
+    valid_from: datetime
+    valid_until: datetime | None = None
+    revoked_at: datetime | None = None
+    revoked_reason: Reason | None = None
+    credential: str | None = None
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was issued or accepted, and what it came from.
+
+    ``key`` is the thumbprint or fingerprint that it is bound to. ``audience`` None and ``scope`` empty mean unbounded.
+    ``source`` sums up the proof that a root came from; ``proven`` is the principal of a root that is not on record.
+    """
+
+    id: str
+    parent: str | None
+    kind: str
+    principal: Ref
+    key: str | None
+    issued: datetime
+    expires: datetime
+    audience: str | None = None
+    scope: tuple[str, ...] = ()
+    source: Attributes = NOTHING
+    proven: Principal | None = None
+    revoked_at: datetime | None = None
+    revoked_reason: str | None = None
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the holder of a secret that is good once may become: ``name`` if it is given, in these groups.
+
+    ``factor`` is what it must be enrolled with.
+    """
+
+    id: str
+    purpose: Literal["enrol", "join"]
+    name: str = ""
+    groups: tuple[str, ...] = ()
+    space: str = MAIN
+    factor: Literal["ssh-key", "jwk"] = "ssh-key"
+    expires: datetime
+    by: Ref | None = None

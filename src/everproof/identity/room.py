@@ -1,0 +1,41 @@
+"""The room put together: what the doors and the floors above ask of identity."""
+
+from everproof.identity.access_tokens import AccessTokens
+from everproof.identity.client_assertion import ClientAssertions
+from everproof.identity.credentials import Credentials
+from everproof.identity.directory import Directory
+from everproof.identity.dpop import Dpop
+from everproof.identity.exchange import Exchange
+from everproof.identity.external import ExternalTokens
+from everproof.identity.jwks import IssuerKeys
+from everproof.identity.outbound import Outbound
+from everproof.identity.proofs import Proofs
+from everproof.keys import SigningKeys
+from everproof.storage import Storage
+
+
+class Identity:
+    """Who exists, what was issued, and how each proves itself. ``issuer`` is this server's own address.
+
+    ``external`` trusts nobody until it is given the bindings of the ruling bundle.
+    """
+
+    def __init__(
+        self, storage: Storage, signing: SigningKeys, outbound: Outbound, *, issuer: str, token_endpoint: str
+    ) -> None:
+        clock = storage.clock
+        self.directory = Directory(storage)
+        self.credentials = Credentials(storage, issuer=issuer)
+        self.proofs = Proofs(self.directory, self.credentials)
+        self.dpop = Dpop(clock)
+        self.external = ExternalTokens(IssuerKeys(outbound, clock), clock)
+        self.tokens = AccessTokens(signing, clock, issuer=issuer, live=self.credentials, directory=self.directory)
+        self.exchange = Exchange(
+            clock=clock,
+            tokens=self.tokens,
+            external=self.external,
+            assertions=ClientAssertions(self.directory, clock, issuer=issuer, token_endpoint=token_endpoint),
+            dpop=self.dpop,
+            credentials=self.credentials,
+            token_endpoint=token_endpoint,
+        )
