@@ -2,24 +2,21 @@
 
 import re
 from importlib.metadata import version
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import msgspec
 from cedarpy import _internal
 
 from everproof.kernel.canonical import encode
 from everproof.kernel.words import Decision
-from everproof.policy.bundle import Bundle, Policy
+from everproof.policy.bundle import Bundle
 from everproof.policy.explanation import Audience, Explanation
-from everproof.policy.request import EntityBody, Request, bodies, closure
-from everproof.policy.slices import matching, policy_set, reads
-from everproof.policy.types import MisfitError, Shape
+from everproof.policy.request import Request, bodies, closure
+from everproof.policy.slices import Kind, Slice, Sliced
+from everproof.policy.types import MisfitError
 
 CEDAR: Final = f"cedarpy {version('cedarpy')}"
 _POLICY_ERROR: Final = re.compile(r"error while evaluating policy `([^`]*)`: (.*)", re.DOTALL)
-
-Kind: TypeAlias = tuple[str, str, str]
-"""Action, principal type and resource type."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -65,54 +62,15 @@ class _Answer(msgspec.Struct):
 
 
 _read_answer: Final = msgspec.json.Decoder(_Answer).decode
+_UNWRITABLE: Final = (TypeError, ValueError, RecursionError, OverflowError)
 
 
-class Slice:
-    """What one kind of request needs, ready to be asked."""
-
-    def __init__(self, bundle: Bundle, kind: Kind) -> None:
-        schema = bundle.schema
-        name, principal, resource = kind
-        action = schema.action(name)
-        if action is None:
-            raise MisfitError(f"action: there is no {name} in the schema")
-        if principal not in action.principals:
-            raise MisfitError(f"principal: a {principal} is nobody who can {name}")
-        if resource not in action.resources:
-            raise MisfitError(f"resource: {name} is not done to a {resource}")
-        found = matching(bundle.policies, schema, action, principal, resource)
-        read = reads(found, action.context.attributes)
-        self.kind = kind
-        self.policies: tuple[Policy, ...] = tuple(policy for policy in found if not policy.shadow)
-        self.shadows: tuple[Policy, ...] = tuple(policy for policy in found if policy.shadow)
-        self.handle = policy_set((policy.id, policy.est) for policy in self.policies)
-        # As permits, all that apply are named as reasons; a forbid would hide them.
-        self.shadow_handle = policy_set((policy.id, {**policy.est, "effect": "permit"}) for policy in self.shadows)
-        self.schema = schema.narrowed(action, principal, resource, read)
-        self.action = {"type": "Action", "id": name}
-        self.context = Shape(action.context, read)
-        self._shapes = {one.name: Shape(one.attributes, read) for one in schema.types.entities.values()}
-        self._reach = schema.reach
-
-    def entities(self, request: Request) -> list[EntityBody]:
-        """The closure of the request, with the attributes that are read.
-
-        Raises:
-            MisfitError: an entity is not as the schema has it.
-        """
-        found = []
-        for one in closure(request):
-            type_ = one.ref.type
-            where = "principal" if one is request.principal else "resource" if one is request.resource else str(one.ref)
-            shape = self._shapes.get(type_)
-            if shape is None:
-                raise MisfitError(f"{where}: there is no type {type_} in the schema")
-            reach = self._reach(type_)
-            for parent in one.parents:
-                if parent.type not in reach:
-                    raise MisfitError(f"{where}.parents: a {type_} cannot be in a {parent.type}")
-            found.append(EntityBody(shape.fit(one.attributes, where), one.parents, one.ref))
-        return found
+def _ask(asked: dict[str, Any], policies: Any, entities: str, by: Slice) -> _Answer:
+    """One call of the engine, entities parsed under the schema: without it no action would be in any group."""
+    try:
+        return _read_answer(_internal.is_authorized(asked, policies, entities, by.schema, False))
+    except (TypeError, ValueError) as error:
+        return _Answer("NoDecision", _Diagnostics(errors=[f"the request cannot be evaluated: {error}"]))
 
 
 class Engine:
@@ -122,18 +80,18 @@ class Engine:
         self.bundle = bundle
         self.version = f"{CEDAR}, schema {bundle.schema.version}"
         self.facts = bundle.schema.facts
-        self._slices: dict[Kind, Slice] = {}
+        self._kinds: dict[Kind, Sliced] = {}
         self._policies = {policy.id: policy for policy in bundle.policies}
 
-    def slice(self, kind: Kind) -> Slice:
-        """The slice for this kind of request.
+    def sliced(self, kind: Kind) -> Sliced:
+        """The policies for this kind of request.
 
         Raises:
             MisfitError: the schema has no such request.
         """
-        found = self._slices.get(kind)
+        found = self._kinds.get(kind)
         if found is None:
-            found = self._slices[kind] = Slice(self.bundle, kind)
+            found = self._kinds[kind] = Sliced(self.bundle, kind)
         return found
 
     def decide(self, request: Request) -> Verdict:
@@ -141,27 +99,23 @@ class Engine:
         principal, resource = request.principal.ref, request.resource.ref
         try:
             context, entities = encode(request.context), encode(bodies(closure(request)))
-        except (TypeError, ValueError, RecursionError, OverflowError):
+        except _UNWRITABLE:
             # What cannot be written down cannot be decided either; the entry says so with nothing of it.
-            return self._failed("context: holds what JSON has no form for", b"{}", b"[]")
+            return self._failed("the request holds what JSON has no form for", b"{}", b"[]")
         try:
-            found = self.slice((request.action.name, principal.type, resource.type))
+            kind = self.sliced((request.action.name, principal.type, resource.type))
+            found = kind.slice(request)
             known = encode(found.context.fit(request.context, "context")).decode()
-            around = _internal.Entities.from_json_str(encode(found.entities(request)).decode(), found.schema)
+            around = encode(found.entities(request)).decode()
         except MisfitError as error:
             return self._failed(str(error), context, entities)
-        except (TypeError, ValueError, RecursionError, OverflowError) as error:
-            return self._failed(f"the entities do not fit the schema: {error}", context, entities)
         asked = {
             "principal": {"type": principal.type, "id": principal.id},
-            "action": found.action,
+            "action": kind.uid,
             "resource": {"type": resource.type, "id": resource.id},
             "context": known,
         }
-        try:
-            answer = _read_answer(_internal.is_authorized(asked, found.handle, around, found.schema, False))  # noqa: FBT003 - the engine's signature
-        except (TypeError, ValueError) as error:
-            return self._failed(f"the request cannot be evaluated: {error}", context, entities)
+        answer = _ask(asked, found.handle, around, found)
         diagnostics = answer.diagnostics
         if answer.decision == "Allow" and not diagnostics.errors:
             decision = Decision(allowed=True, bundle=self.bundle.digest, reasons=tuple(sorted(diagnostics.reason)))
@@ -196,8 +150,8 @@ class Engine:
         reason = f"it cannot be decided: {message}"
         return Verdict(decision=decision, context=context, entities=entities, reason=reason, failures=(failure,))
 
-    def _with_shadows(self, verdict: Verdict, found: Slice, asked: dict[str, Any], around: Any) -> Verdict:
-        answer = _read_answer(_internal.is_authorized(asked, found.shadow_handle, around, found.schema, False))  # noqa: FBT003 - the engine's signature
+    def _with_shadows(self, verdict: Verdict, found: Slice, asked: dict[str, Any], around: str) -> Verdict:
+        answer = _ask(asked, found.shadow_handle, around, found)
         applying = [self._policies[id_] for id_ in sorted(answer.diagnostics.reason)]
         return msgspec.structs.replace(
             verdict,

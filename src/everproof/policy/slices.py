@@ -1,24 +1,29 @@
-"""Slices: of all policies those that one kind of request (action, principal type, resource type) can match at all.
+"""Slices: of all policies those that a request can match at all, by action and types and then by the entities it names.
 
-The scope of a policy is evaluated first and cannot err, so a slice gives the decision, the reasons and the errors of the
-whole; and it is evaluated in a fraction of the time. A slice also knows which attributes its policies read: no other
-attribute can change what they say, so no other is handed over.
+The scope of a policy is evaluated first and cannot err, so a slice gives the decision, the reasons and the errors of
+the whole, in a fraction of the time. A slice also knows which attributes its policies read: no other attribute can
+change what they say, so no other is handed over.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from cedarpy import PolicySet
 
-from everproof.policy.bundle import Policy
+from everproof.kernel.words import Principal, Ref, Resource
+from everproof.policy.bundle import Bundle, Policy
+from everproof.policy.request import EntityBody, Request, closure
 from everproof.policy.schema import Schema
 from everproof.policy.schema_text import ActionType
+from everproof.policy.scopes import Est, matching, named_entity, reads
+from everproof.policy.types import MisfitError, Shape
 
-Est: TypeAlias = dict[str, Any]
-"""A policy or an expression in the engine's JSON form."""
+MAX_SLICES: Final = 2_000
+"""Slices kept for one kind of request, some 10 kB each; beyond it the kind is evaluated as a whole."""
 
-CONTEXT: Final[Est] = {"Var": "context"}
+Kind: TypeAlias = tuple[str, str, str]
+"""Action, principal type and resource type."""
 
 
 def policy_set(policies: Iterable[tuple[str, Est]]) -> Any:
@@ -27,80 +32,106 @@ def policy_set(policies: Iterable[tuple[str, Est]]) -> Any:
     return PolicySet.from_json_str(msgspec.json.encode(whole).decode())
 
 
-def matching(
-    policies: Iterable[Policy], schema: Schema, action: ActionType, principal: str, resource: str
-) -> tuple[Policy, ...]:
-    """The policies whose scope can match such requests."""
-    groups = schema.groups(action.name)
-    of_principal = _may_match(schema, principal)
-    of_resource = _may_match(schema, resource)
-    return tuple(
-        policy
-        for policy in policies
-        if _action_matches(policy.est["action"], groups)
-        and of_principal(policy.est["principal"])
-        and of_resource(policy.est["resource"])
-    )
+class Slice:
+    """What some requests of one kind need, ready to be asked."""
+
+    def __init__(self, schema: Schema, action: ActionType, kind: Kind, policies: tuple[Policy, ...]) -> None:
+        read = reads(policies, action.context.attributes)
+        self.policies = tuple(policy for policy in policies if not policy.shadow)
+        self.shadows = tuple(policy for policy in policies if policy.shadow)
+        self.handle = policy_set((policy.id, policy.est) for policy in self.policies)
+        # As permits, all that apply are named as reasons; a forbid would hide them.
+        self.shadow_handle = policy_set((policy.id, {**policy.est, "effect": "permit"}) for policy in self.shadows)
+        self.schema = schema.narrowed(action, kind[1], kind[2], read)
+        self.context = Shape(action.context, read)
+        self._shapes = {one.name: Shape(one.attributes, read) for one in schema.types.entities.values()}
+        self._reach = schema.reach
+
+    def entities(self, request: Request) -> list[EntityBody]:
+        """The closure of the request, with the attributes that are read.
+
+        Raises:
+            MisfitError: an entity is not as the schema has it.
+        """
+        found = []
+        for one in closure(request):
+            type_ = one.ref.type
+            where = "principal" if one is request.principal else "resource" if one is request.resource else str(one.ref)
+            shape = self._shapes.get(type_)
+            if shape is None:
+                raise MisfitError(f"{where}: there is no type {type_} in the schema")
+            reach = self._reach(type_)
+            for parent in one.parents:
+                if parent.type not in reach:
+                    raise MisfitError(f"{where}.parents: a {type_} cannot be in a {parent.type}")
+            found.append(EntityBody(shape.fit(one.attributes, where), one.parents, one.ref))
+        return found
 
 
-def _action_matches(scope: Est, groups: frozenset[str]) -> bool:
-    if scope["op"] == "All":
-        return True
-    wanted = scope["entities"] if "entities" in scope else [scope["entity"]]
-    names = {uid["id"] for uid in map(entity_of, wanted) if uid["type"] == "Action"}
-    return not names.isdisjoint(groups)
+class Sliced:
+    """The policies of one kind of request, and their slices by the entities that scopes name.
+
+    Raises:
+        MisfitError: the schema has no such kind of request.
+    """
+
+    def __init__(self, bundle: Bundle, kind: Kind) -> None:
+        self._schema = schema = bundle.schema
+        name, principal, resource = kind
+        action = schema.action(name)
+        if action is None:
+            raise MisfitError(f"action: there is no {name} in the schema")
+        if principal not in action.principals:
+            raise MisfitError(f"principal: a {principal} is nobody who can {name}")
+        if resource not in action.resources:
+            raise MisfitError(f"resource: {name} is not done to a {resource}")
+        self._kind = kind
+        self._action = action
+        self.uid = {"type": "Action", "id": name}
+        found = matching(bundle.policies, schema, action, principal, resource)
+        self._scoped = [
+            (policy, named_entity(policy.est["principal"]), named_entity(policy.est["resource"])) for policy in found
+        ]
+        self._named = frozenset(ref for _, *refs in self._scoped for ref in refs if ref is not None)
+        self._slices: dict[tuple[frozenset[Ref], frozenset[Ref]], Slice] = {}
+        self.policies = found
+        self._whole: Slice | None = None
+
+    @property
+    def whole(self) -> Slice:
+        """All policies of the kind."""
+        if self._whole is None:
+            self._whole = Slice(self._schema, self._action, self._kind, self.policies)
+        return self._whole
+
+    def slice(self, request: Request) -> Slice:
+        """The slice for this request."""
+        named = self._named
+        if not named:
+            return self.whole
+        key = (_around(request.principal, request, named), _around(request.resource, request, named))
+        found = self._slices.get(key)
+        if found is None:
+            if len(self._slices) >= MAX_SLICES:
+                return self.whole
+            principals, resources = key
+            fitting = tuple(
+                policy
+                for policy, principal, resource in self._scoped
+                if (principal is None or principal in principals) and (resource is None or resource in resources)
+            )
+            found = self._slices[key] = Slice(self._schema, self._action, self._kind, fitting)
+        return found
 
 
-def _may_match(schema: Schema, type_: str) -> Callable[[Est], bool]:
-    reach = schema.reach(type_)
-
-    def may_match(scope: Est) -> bool:
-        operator = scope["op"]
-        if operator == "All":
-            return True
-        if operator == "==":
-            return bool(entity_of(scope["entity"])["type"] == type_)
-        if operator == "in":
-            return entity_of(scope["entity"])["type"] in reach
-        within = scope.get("in")
-        fits = within is None or entity_of(within["entity"])["type"] in reach
-        return fits and scope["entity_type"] == type_
-
-    return may_match
-
-
-def entity_of(uid: Est) -> dict[str, str]:
-    """The type and id of an entity, in whichever of the two forms it is written."""
-    found: dict[str, str] = uid.get("__entity", uid)
-    return found
-
-
-def reads(policies: Iterable[Policy], context: Iterable[str]) -> frozenset[str]:
-    """The names of all attributes that the policies look at; where one takes the context as a whole, all of it."""
-    names: set[str] = set()
-    for policy in policies:
-        for condition in policy.est["conditions"]:
-            for node in walk(condition["body"]):
-                if node == CONTEXT:
-                    names.update(context)
-                    break
-                for operator in (".", "has"):
-                    if operator in node:
-                        names.add(node[operator]["attr"])
-    return frozenset(names)
-
-
-def walk(node: Any) -> Iterator[Est]:
-    """Every expression in ``node``, except the context where only an attribute of it is looked at."""
-    if isinstance(node, list):
-        for one in node:
-            yield from walk(one)
-    elif isinstance(node, dict):
-        yield node
-        for operator, inner in node.items():
-            if operator in {".", "has"} and inner["left"] == CONTEXT:
-                continue
-            if operator == "Record":  # its keys are any text, operators among it
-                yield from walk(list(inner.values()))
-            elif operator not in {"Value", "Var"}:
-                yield from walk(list(inner.values()) if isinstance(inner, dict) else inner)
+def _around(one: Principal | Resource, request: Request, named: frozenset[Ref]) -> frozenset[Ref]:
+    """Of the entities that scopes name, those that ``one`` is or is in."""
+    around = {one.ref, *one.parents}
+    if request.others or request.principal.ref == request.resource.ref:
+        above = {known.ref: known.parents for known in closure(request)}
+        todo = [one.ref, *one.parents]
+        while todo:
+            new = set(above.get(todo.pop(), ())) - around
+            around |= new
+            todo += new
+    return named.intersection(around)
