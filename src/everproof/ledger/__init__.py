@@ -5,6 +5,7 @@ from everproof.ledger.merkle import ProofError
 from everproof.ledger.note import Verifier, parse_vkey
 from everproof.ledger.proof import Proven, verify_proof
 from everproof.ledger.rollback import RollbackError
+from everproof.ledger.verify import Problem, Verification, verify_ledger
 from everproof.ledger.view import ChangedError, LedgerView, Recorded, Resource
 
 __all__ = [
@@ -13,13 +14,16 @@ __all__ = [
     "Grown",
     "Ledger",
     "LedgerView",
+    "Problem",
     "ProofError",
     "Proven",
     "Receipt",
     "Recorded",
     "Resource",
     "RollbackError",
+    "Verification",
     "Verifier",
     "parse_vkey",
+    "verify_ledger",
     "verify_proof",
 ]

@@ -1,8 +1,8 @@
 """The right edge of the tree: the one growing tile of each level, which is all that an append needs."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from everproof.ledger.store import TileRow
 from everproof.ledger.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -41,12 +41,20 @@ class Edge:
             levels.append(hashes)
         return cls(size, levels)
 
-    def extend(self, leaves: Sequence[bytes]) -> list[dict[str, Any]]:
+    def extend(self, leaves: Sequence[bytes]) -> list[TileRow]:
         """Add leaves by their hashes; the rows of all tiles that are new or have grown."""
         rows: dict[tuple[int, int], bytes] = {}
         self._extend(0, self.size, leaves, rows)
         self.size += len(leaves)
-        return [{"level": level, "n": n, "hashes": hashes} for (level, n), hashes in rows.items()]
+        return [TileRow(level, n, hashes) for (level, n), hashes in rows.items()]
+
+    def growing(self) -> list[TileRow]:
+        """The rows of the tiles that are not full."""
+        return [
+            TileRow(level, self.size >> TILE_HEIGHT * (level + 1), b"".join(hashes))
+            for level, hashes in enumerate(self._levels)
+            if hashes
+        ]
 
     def _extend(self, level: int, before: int, hashes: Sequence[bytes], rows: dict[tuple[int, int], bytes]) -> None:
         """Add hashes to ``level``, which has ``before`` of them."""

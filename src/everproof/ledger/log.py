@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,7 +60,7 @@ class _Batch:
 
     def __init__(self, size: int) -> None:
         self.next = size
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[store.EntryRow] = []
         self.leaves: list[bytes] = []
 
 
@@ -95,16 +95,12 @@ class Ledger(LedgerView):
         self._periodic: asyncio.Task[None] | None = None
         with storage.reading() as connection:
             self.size, named = store.read_head(connection)
-            self._signer = NoteSigner(named or origin, signing.private)
+            self.origin = named or origin
+            self._signer = NoteSigner(self.origin, signing.private)
             self._restore(connection)
         storage.before_commit(self._flush)
         storage.after_rollback(self._forget)
         storage.subscribe(TOPIC, self._grown)
-
-    @property
-    def origin(self) -> str:
-        """The log's name."""
-        return self._signer.verifier.name
 
     @property
     def vkey(self) -> str:
@@ -137,9 +133,8 @@ class Ledger(LedgerView):
         index = batch.next
         batch.next = index + 1
         batch.rows.append(
-            {"idx": index, "id": entry.id, "kind": entry.kind, "at": milliseconds(entry.at), "commitment": commitment,
-             "key_id": sealed.key_id, "body": sealed.data}
-        )  # fmt: skip
+            store.EntryRow(index, entry.id, entry.kind, milliseconds(entry.at), commitment, sealed.key_id, sealed.data)
+        )
         batch.leaves.append(sha256(b"\x00" + commitment).digest())
         return Receipt(self.origin, index, entry.id)
 

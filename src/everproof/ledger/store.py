@@ -1,13 +1,14 @@
 """The tables of the ledger: entries with their sealed bodies, the tree in tiles, its head, and what was signed."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     Connection,
+    CursorResult,
     Integer,
     LargeBinary,
     Row,
@@ -17,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     insert,
     select,
-    text,
     update,
 )
 
@@ -70,12 +70,13 @@ HEAD: Final = 1
 _ENTRIES_IN_ORDER: Final = select(entries).where(entries.c.idx >= bindparam("first")).order_by(entries.c.idx)
 _ENTRY: Final = select(entries).where(entries.c.idx == bindparam("idx"))
 _TILE: Final = select(tiles.c.hashes).where(tiles.c.level == bindparam("level"), tiles.c.n == bindparam("n"))
-_INSERT_ENTRIES: Final = insert(entries)
-_GROW: Final = update(head).where(head.c.id == HEAD, head.c.size == bindparam("expected"))
-_PUT_TILES: Final = text(
-    "INSERT INTO ledger_tiles (level, n, hashes) VALUES (:level, :n, :hashes) "
+_GROW: Final = "UPDATE ledger_head SET size = ?, origin = ? WHERE id = 1 AND size = ?"
+_ADD: Final = "INSERT INTO ledger_entries (idx, id, kind, at, commitment, key_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT: Final = (
+    "INSERT INTO ledger_tiles (level, n, hashes) VALUES (?, ?, ?) "
     "ON CONFLICT (level, n) DO UPDATE SET hashes = excluded.hashes"
 )
+"""The statements of every batch go to the driver as they are: composing them took a fifth of an append."""
 
 
 def read_head(connection: Connection) -> tuple[int, str]:
@@ -84,19 +85,45 @@ def read_head(connection: Connection) -> tuple[int, str]:
     return row.size, row.origin
 
 
+class EntryRow(NamedTuple):
+    """An entry to be added, in the order of the table's columns."""
+
+    idx: int
+    id: str
+    kind: str
+    at: int
+    commitment: bytes
+    key_id: str
+    body: bytes
+
+
+class TileRow(NamedTuple):
+    """A tile that is new or has grown, in the order of the table's columns."""
+
+    level: int
+    n: int
+    hashes: bytes
+
+
 def grow_head(connection: Connection, *, expected: int, size: int, origin: str) -> bool:
     """Take the head from ``expected`` to ``size``; false where it was not there, so that someone else has written."""
-    return connection.execute(_GROW.values(size=size, origin=origin), {"expected": expected}).rowcount == 1
+    return _drive(connection, _GROW, [(size, origin, expected)]).rowcount == 1
 
 
-def add_entries(connection: Connection, rows: list[dict[str, Any]]) -> None:
+def add_entries(connection: Connection, rows: list[EntryRow]) -> None:
     """Keep entries."""
-    connection.execute(_INSERT_ENTRIES, rows)
+    _drive(connection, _ADD, rows)
 
 
-def put_tiles(connection: Connection, rows: list[dict[str, Any]]) -> None:
+def put_tiles(connection: Connection, rows: list[TileRow]) -> None:
     """Keep new tiles, and what has grown in place of what it was."""
-    connection.execute(_PUT_TILES, rows)
+    _drive(connection, _PUT, rows)
+
+
+def _drive(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> CursorResult[Any]:
+    if connection.dialect.paramstyle != "qmark":
+        statement = statement.replace("?", "%s")
+    return connection.exec_driver_sql(statement, list(rows))
 
 
 def read_tile(connection: Connection, level: int, n: int) -> bytes | None:

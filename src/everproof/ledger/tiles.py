@@ -18,7 +18,7 @@ CACHED_TILES: Final = 256
 ReadTile: TypeAlias = Callable[[int, int], bytes | None]
 """``read(level, n)`` is the hashes of a tile as it now is."""
 
-_NUMBER: Final = r"(?P<n>(?:x[0-9]{3}/)*[0-9]{3})"
+_NUMBER: Final = r"(?P<n>(?:x[0-9]{3}/){0,6}[0-9]{3})"
 _WIDTH: Final = r"(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
 _PATH: Final = re.compile(rf"tile/(?P<level>entries|0|[1-9][0-9]?)/{_NUMBER}{_WIDTH}")
 _HIGHEST_LEVEL: Final = 63
@@ -52,7 +52,7 @@ def parse_path(path: str) -> TileName | None:
     level = match["level"] if match["level"] == "entries" else int(match["level"])
     width = int(match["width"] or TILE_WIDTH)
     name = TileName(level, int(match["n"].replace("x", "").replace("/", "")), width)  # type: ignore[arg-type]  # the pattern admits no other word
-    if isinstance(name.level, int) and name.level > _HIGHEST_LEVEL:
+    if width > TILE_WIDTH or (isinstance(name.level, int) and name.level > _HIGHEST_LEVEL):
         return None
     return name if name.path() == path else None
 
