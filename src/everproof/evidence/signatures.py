@@ -62,8 +62,10 @@ def standing_of(fingerprint: str, directory: Directory, at: datetime) -> Verdict
     """What the key ``fingerprint``, whose possession was shown, is worth at ``at``."""
     key = directory.ssh_key(fingerprint)
     signer = directory.principal(key.principal) if key is not None else None
-    if key is None or signer is None:
+    if key is None:
         return Verdict("unknown", f"is signed with {fingerprint}, a key that nobody here has", fingerprint)
+    if signer is None:
+        return Verdict("unknown", f"is signed with a key of {key.principal.id}, who is disabled", fingerprint)
     name = f"{signer.ref.id}'s key {fingerprint}"
 
     def verdict(standing: Standing, why: str) -> Verdict:

@@ -26,11 +26,13 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: RET503 - exec does
         service, path = read_command(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
         answer = ask(server, "/git/session", {"key": key, "service": service, "repository": path})
     except UnansweredError as error:
-        return _refuse([f"error: {error}", *([f"hint: {error.todo}"] if error.todo else [])])
+        say(["", "everproof refused this; nothing was changed.", "", f"error: {error}"])
+        say([f"hint: {error.todo}", ""] if error.todo else [""])
+        return 1
     lines, folder = answer.get("lines"), answer.get("path")
+    say(map(str, lines) if isinstance(lines, list) else ["everproof refused this: the server's answer cannot be read"])
     if not isinstance(lines, list) or answer.get("allowed") is not True or not isinstance(folder, str):
-        return _refuse(lines if isinstance(lines, list) else ["error: the server's answer cannot be read"])
-    say(str(line) for line in lines)
+        return 1
     os.execve(git, [git, service, folder], _environment(git))  # noqa: S606 - git, by the path found at installation
 
 
@@ -63,11 +65,6 @@ def _environment(git: str) -> dict[str, str]:
     if _PROTOCOL.fullmatch(protocol):
         environment["GIT_PROTOCOL"] = protocol
     return environment
-
-
-def _refuse(lines: list[object]) -> int:
-    say(["", "everproof: refused.", *(str(line) for line in lines), ""])
-    return 1
 
 
 if __name__ == "__main__":

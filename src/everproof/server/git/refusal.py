@@ -37,7 +37,8 @@ def refused(denials: Iterable[tuple[RefEvidence, Denied]], *, observed: bool = F
     advice: dict[str, None] = {}
     for evidence, denied in denials:
         lines.append(f"{word}: {evidence.update.ref}: {denied.proof.principal.ref.id} may not push this")
-        lines += _commits(evidence, advice)
+        # Where nothing permits, a better commit would not be permitted either: no advice on commits then.
+        lines += _commits(evidence, advice if denied.decision.reasons else {})
         lines += [*_why(denied), ""]
     return (*lines, *(f"hint: {line}" for line in advice), "")
 
