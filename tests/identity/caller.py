@@ -46,7 +46,7 @@ class Caller:
     def proof(
         self,
         method: str = "POST",
-        url: str = TOKEN_ENDPOINT,
+        url: Any = TOKEN_ENDPOINT,
         *,
         token: str | None = None,
         header: dict[str, Any] | None = None,

@@ -1,11 +1,17 @@
-from collections.abc import Iterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from everproof.identity.external import ExternalTokens
 from everproof.identity.jwks import IssuerKeys
 from everproof.identity.outbound import Outbound
+from everproof.keys import Keyring, PrivateKey, SigningKeys, open_root_key, signing
+from everproof.storage import Storage
 from tests.conftest import SettableClock
+from tests.identity.tokens import TokenService
 from tests.identity.trust import AUDIENCE, trusting
 from tests.issuer import Issuer, github_claims, running
 
@@ -56,3 +62,30 @@ def external(issuer: Issuer, keys: IssuerKeys, clock: SettableClock, unknown: li
 def job_token(issuer: Issuer, clock: SettableClock) -> str:
     """The token of a job that is trusted."""
     return issuer.mint(github_claims(clock.now(), audience=AUDIENCE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_rsa_key() -> Iterator[None]:
+    """Signing keys are made for each storage, and RSA keys take their time: here each pair is made once."""
+    made = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
+    turns = itertools.cycle(made)
+    make = signing._generate
+
+    def generate(algorithm: signing.Algorithm) -> PrivateKey:
+        return next(turns) if algorithm == "RS256" else make(algorithm)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signing, "_generate", generate)
+        yield
+
+
+@pytest.fixture
+async def service(
+    database_url: str, tmp_path: Path, clock: SettableClock, external: ExternalTokens
+) -> AsyncIterator[TokenService]:
+    """A token service over each of the two databases."""
+    storage = Storage.open(database_url, clock=clock)
+    keys = SigningKeys(storage, Keyring(storage, open_root_key("", tmp_path / "root")))
+    await storage.start()
+    yield TokenService(storage, keys, external, clock)
+    await storage.stop()

@@ -197,14 +197,15 @@ def test_a_proof_that_gives_its_private_key_away_is_refused(caller: Caller, refu
 
 def test_a_proof_with_a_key_of_another_kind_is_refused(caller: Caller, refused: Callable[..., None]) -> None:
     point = b64url(b"\x01" * 32)
-    for jwk in (
+    keys: tuple[Any, ...] = (
         {"kty": "oct", "k": "AA"}, {"kty": "RSA", "n": "AA", "e": "AQAB"}, {**caller.jwk, "crv": "P-384"},
         {**caller.jwk, "crv": "secp256k1"}, {**caller.jwk, "x": point}, {**caller.jwk, "x": None},
         {**caller.jwk, "x": caller.jwk["x"] + "="}, {**caller.jwk, "x": "AA" + caller.jwk["x"]}, {**caller.jwk, "x": 7},
         {**caller.jwk, "use": "enc"}, {**caller.jwk, "alg": "ES384"}, {**caller.jwk, "alg": ["ES256"]},
-        {**caller.jwk, "key_ops": ["sign"]}, {"kty": "OKP", "crv": "Ed25519", "x": "AA"}, {"kty": "OKP", "crv": "X25519"},
-        {}, [], "x", None,
-    ):  # fmt: skip
+        {**caller.jwk, "key_ops": ["sign"]}, {"kty": "OKP", "crv": "Ed25519", "x": "AA"},
+        {"kty": "OKP", "crv": "X25519"}, {}, [], "x", None,
+    )  # fmt: skip
+    for jwk in keys:
         refused(caller.proof(header={"jwk": jwk}), "key")
 
 

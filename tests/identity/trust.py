@@ -1,16 +1,12 @@
 """Trust files for tests."""
 
 from everproof.identity.bindings import TrustBindings, load_bindings
-from everproof.identity.issuers import IssuerKinds
-from everproof.integrations.github.ci import GitHubActions
-from everproof.integrations.oidc.issuer import OpenIdIssuer
+from everproof.integrations.issuers import issuer_kinds
 
 AUDIENCE = "https://everproof.example"
 GITHUB = "https://token.actions.githubusercontent.com"
 
-KINDS = IssuerKinds()
-KINDS.register(GitHubActions())
-KINDS.register(OpenIdIssuer())
+KINDS = issuer_kinds()
 
 SHOP = """
 [[binding]]

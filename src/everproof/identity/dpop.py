@@ -117,7 +117,7 @@ class Dpop:
         if not isinstance(jwk, dict):
             raise DpopError("the proof brings no key", place="DPoP header.jwk")
         key = read_proof_key(jwk)
-        if header["alg"] not in {key.algorithm, "Ed25519" if key.algorithm == "EdDSA" else None}:
+        if header["alg"] != key.algorithm:
             raise DpopError("the key is not of this algorithm", place="DPoP header.alg")
         try:
             found = _Key(key, thumbprint(jwk))

@@ -5,13 +5,13 @@ what; ``issue`` is done within the commit of the decision that allows it.
 """
 
 from datetime import datetime, timedelta
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
 
 from everproof.identity.access_tokens import MAX_LIFETIME, AccessToken, AccessTokens, Grant, subject
 from everproof.identity.client_assertion import ASSERTION_TYPE, ClientAssertion, ClientAssertions
-from everproof.identity.credentials import Credential
+from everproof.identity.credentials import Credentials
 from everproof.identity.dpop import Dpop, DpopError
 from everproof.identity.external import ExternalToken, ExternalTokens
 from everproof.identity.jose import JoseError
@@ -22,6 +22,7 @@ from everproof.identity.oauth import (
     InvalidTargetError,
     UnsupportedGrantError,
 )
+from everproof.identity.records import MAIN, Credential
 from everproof.identity.replay_store import bind_first_use, spend
 from everproof.identity.token_request import TokenRequest
 from everproof.kernel.clock import HighWaterClock
@@ -37,18 +38,6 @@ JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - the same
 
 ACTION: Final = Action("token:exchange")
-
-
-class Credentials(Protocol):
-    """Keeps the lineage of what was issued."""
-
-    def issue(self, tx: Transaction, credential: Credential) -> None:
-        """Put ``credential`` on record in this commit."""
-        ...
-
-    def is_live(self, credential: str) -> bool:
-        """Whether ``credential`` is still good."""
-        ...
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +135,7 @@ class Exchange:
         client: str,
         latest: datetime | None = None,
         within: tuple[str, ...] = (),
-        space: str = "main",
+        space: str = MAIN,
         actor: Attributes = NOTHING,
         recorded: bool = False,
     ) -> Plan:
@@ -192,29 +181,26 @@ class Exchange:
             raise RefusedError(
                 "what was presented has expired meanwhile", todo="send the request again with a new token"
             )
-        credential = new_id("cred")
-        parent = self._parent(tx, plan)
-        proof = plan.proof
-        self._credentials.issue(
+        proof, key = plan.proof, None if plan.plain_jwt else plan.proof.key
+        issued = self._credentials.issue(
             tx,
             Credential(
-                id=credential, parent=parent, kind="access-token", principal=proof.principal.ref,
-                key=None if plan.plain_jwt else proof.key, issued=tx.now, expires=expires,
-                audience=plan.audience, scope=plan.scope,
+                id=new_id("cred"), parent=self._parent(tx, plan), kind="access-token", principal=proof.principal.ref,
+                key=key, issued=tx.now, expires=expires, audience=plan.audience, scope=plan.scope,
             ),
         )  # fmt: skip
         grant = Grant(
-            credential=credential, principal=proof.principal, client=plan.client, audience=plan.audience,
-            key=None if plan.plain_jwt else proof.key, proven=proof.at, issued=tx.now, expires=expires,
-            scope=plan.scope, space=plan.space, actor=plan.actor, may_act=plan.may_act, recorded=plan.recorded,
+            credential=issued.id, principal=proof.principal, client=plan.client, audience=plan.audience, key=key,
+            proven=proof.at, issued=tx.now, expires=issued.expires, scope=plan.scope, space=plan.space,
+            actor=plan.actor, may_act=plan.may_act, recorded=plan.recorded,
         )  # fmt: skip
         return TokenReply(
             access_token=self._tokens.mint(grant, plain_jwt=plan.plain_jwt),
             token_type="N_A" if plan.plain_jwt else "DPoP",
-            expires_in=int((expires - tx.now).total_seconds()),
+            expires_in=int((issued.expires - tx.now).total_seconds()),
             issued_token_type=JWT if plan.plain_jwt else ACCESS_TOKEN,
             scope=" ".join(plan.scope),
-            credential=credential,
+            credential=issued.id,
         )
 
     def _parent(self, tx: Transaction, plan: Plan) -> str | None:
@@ -229,9 +215,10 @@ class Exchange:
                     Credential(
                         id=use.credential, parent=None, kind=proof.kind, principal=proof.principal.ref, key=proof.key,
                         issued=proof.at, expires=source.expires, audience=self._tokens.issuer, scope=(),
+                        source=_summary(source), proven=proof.principal,
                     ),
                 )  # fmt: skip
-            elif not self._credentials.is_live(use.credential):
+            elif not use.recent and not self._credentials.is_live(use.credential):
                 raise RefusedError("what this token stands for was revoked")
             return use.credential
         if isinstance(source, ClientAssertion):
@@ -296,6 +283,12 @@ class Exchange:
         if dpop is None:
             raise DpopError("no key was shown", todo="send a DPoP proof: every token is bound to a key")
         return self._dpop.verify(dpop, method="POST", url=self._endpoint, key=key)
+
+
+def _summary(token: ExternalToken) -> Attributes:
+    """What lineage tells of a token that is not ours: whose word it was, about whom, and which token, by its hash."""
+    subject_ = token.proof.claims["token"].get("sub", "")
+    return {"issuer": token.issuer, "subject": subject_, "token": token.id.hex()}
 
 
 def _bad_token(error: JoseError, place: str) -> InvalidRequestError:

@@ -98,6 +98,8 @@ def read_header(segment: str) -> dict[str, Any]:
     header = read_object(segment_bytes(segment), "header")
     if not isinstance(header.get("alg"), str):
         raise JoseError("the header names no algorithm", place="header.alg")
+    if header["alg"] == "Ed25519":  # the same thing under the name that replaces the other (RFC 9864)
+        header["alg"] = "EdDSA"
     for name in ("crit", "b64", "zip"):
         if name in header:
             raise JoseError("an extension of the header that is not understood", place=f"header.{name}")

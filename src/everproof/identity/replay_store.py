@@ -27,16 +27,19 @@ token_bindings: Final = Table(
 """``key`` is the thumbprint that a token belongs to; ``credential`` is what it became the parent of."""
 
 _INSERT: Final[dict[str, Any]] = {
-    "sqlite": insert_sqlite(token_bindings).on_conflict_do_nothing(index_elements=["token"]),
-    "postgresql": insert_postgresql(token_bindings).on_conflict_do_nothing(index_elements=["token"]),
+    name: insert(token_bindings)
+    .on_conflict_do_nothing(index_elements=["token"])
+    .execution_options(preserve_rowcount=True)
+    for name, insert in (("sqlite", insert_sqlite), ("postgresql", insert_postgresql))
 }
 
 
 class FirstUse(msgspec.Struct, frozen=True):
-    """The credential that stands for a token: a new one if this was its first use."""
+    """The credential that stands for a token. ``recent``: since this batch, so that memory does not know it yet."""
 
     credential: str
     new: bool
+    recent: bool
 
 
 def bind_first_use(tx: Transaction, token: bytes, key: str, expires: datetime, credential: str) -> FirstUse:
@@ -45,8 +48,10 @@ def bind_first_use(tx: Transaction, token: bytes, key: str, expires: datetime, c
     Raises:
         ReplayedError: another key used it first. Nothing was written.
     """
+    recent: set[str] = tx.staged("identity.token-bindings", set)
     if _insert(tx, token, key, expires, credential):
-        return FirstUse(credential, new=True)
+        recent.add(credential)
+        return FirstUse(credential, new=True, recent=True)
     bound = tx.connection.execute(
         select(token_bindings.c.key, token_bindings.c.credential).where(token_bindings.c.token == token)
     ).one()
@@ -55,7 +60,7 @@ def bind_first_use(tx: Transaction, token: bytes, key: str, expires: datetime, c
             "this token was used before, with another key",
             todo="ask the issuer for a new token; if you did not use this one, somebody else has it",
         )
-    return FirstUse(bound.credential, new=False)
+    return FirstUse(bound.credential, new=False, recent=bound.credential in recent)
 
 
 def spend(tx: Transaction, token: bytes, expires: datetime) -> None:
