@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from everproof.cli.git.install import install
 
@@ -92,15 +93,15 @@ class Clone:
     path: Path
     env: dict[str, str] = field(default_factory=dict)
 
-    async def git(self, *arguments: str, stdin: bytes = b"", **env: str) -> Ran:
+    async def git(self, *arguments: str, stdin: bytes = b"", **env: Any) -> Ran:
         return await run(GIT, *arguments, cwd=self.path, env=self.lab.environment | self.env | env, stdin=stdin)
 
-    async def ok(self, *arguments: str, stdin: bytes = b"", **env: str) -> str:
+    async def ok(self, *arguments: str, stdin: bytes = b"", **env: Any) -> str:
         ran = await self.git(*arguments, stdin=stdin, **env)
         assert ran.ok, ran.said
         return ran.said.strip()
 
-    async def commit(self, message: str = "work", *, sign: bool = True, **env: str) -> str:
+    async def commit(self, message: str = "work", *, sign: bool = True, **env: Any) -> str:
         await self.ok("commit", "--allow-empty", "-m", message, *(["-S"] if sign else []), **env)
         return await self.ok("rev-parse", "HEAD")
 
@@ -116,12 +117,12 @@ class Clone:
         """The armoured signature of ``payload``."""
         return call("ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", key or self.person.key, stdin=payload)
 
-    async def push(self, ref: str = "main", *options: str, source: str = "HEAD", **env: str) -> Ran:
+    async def push(self, ref: str = "main", *options: str, source: str = "HEAD", **env: Any) -> Ran:
         """Push by the SSH address, through `git serve`."""
         target = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
         return await self.git("push", *options, "origin", f"{source}:{target}", **env)
 
-    async def push_here(self, ref: str = "main", *options: str, source: str = "HEAD", **env: str) -> Ran:
+    async def push_here(self, ref: str = "main", *options: str, source: str = "HEAD", **env: Any) -> Ran:
         """Push by the folder's path: nobody is proved but by a certificate."""
         target = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
         return await self.git("push", *options, str(self.lab.bare(self.path.name)), f"{source}:{target}", **env)

@@ -5,6 +5,7 @@ import hashlib
 import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -36,7 +37,7 @@ def facts(lab: Running) -> dict[str, object]:
     return {name: value for name, value in values.items() if name.startswith("commits_") and value}
 
 
-def signing_with(key: Path) -> dict[str, str]:
+def signing_with(key: Path) -> dict[str, Any]:
     """Variables that let git sign with ``key``."""
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.signingkey", "GIT_CONFIG_VALUE_0": f"{key}.pub"}
 

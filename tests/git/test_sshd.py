@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.git.lab import GIT, Clone, Person, call, make_key, run
 SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
 
 
-def skip(reason: str) -> None:
+def skip(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -83,11 +84,12 @@ async def test_signed_push_and_fetch_through_sshd(lab: Running, port: int) -> No
     oid = await alice.commit()
     ran = await alice.push("main", "--signed")
     assert ran.ok, ran.said
-    assert lab.authorizer.asked[-1][2]["push_certificate"] is True
+    certified = [lab.authorizer.asked[-1][2]["push_certificate"]]
     await alice.commit("without a certificate")
     ran = await alice.push()
     assert ran.ok, ran.said
-    assert lab.authorizer.asked[-1][2]["push_certificate"] is False
+    certified.append(lab.authorizer.asked[-1][2]["push_certificate"])
+    assert certified == [True, False]
     bob = await through(lab, await lab.enrol(lab.person("bob")), port)
     await bob.ok("fetch", "-q", "origin")
     assert await bob.ok("rev-parse", "origin/main~1") == oid
@@ -150,7 +152,7 @@ async def test_agent_signs_commit_and_certificate(lab: Running, port: int) -> No
     alice = await lab.enrol(lab.person("alice"))
     said = call("ssh-agent", "-s", "-a", lab.folder / "agent").decode()
     number = said.partition("SSH_AGENT_PID=")[2].partition(";")[0]
-    agent = {"SSH_AUTH_SOCK": str(lab.folder / "agent"), "SSH_AGENT_PID": number}
+    agent: dict[str, Any] = {"SSH_AUTH_SOCK": str(lab.folder / "agent"), "SSH_AGENT_PID": number}
     try:
         call("ssh-add", "-q", alice.key, **agent)
         alice.key.rename(lab.folder / "away")
