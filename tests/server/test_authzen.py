@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from everproof.authorize import Allowed, Denied, Outcome
 from everproof.authorize.outcome import _SEAL
 from everproof.kernel.errors import UnauthenticatedError, UnavailableError
-from everproof.kernel.words import NOTHING, Action, Attributes, Decision, Principal, Proof, Ref, Resource
+from everproof.kernel.words import NOTHING, Action, Attributes, Decision, Mode, Principal, Proof, Ref, Resource
 from everproof.ledger import Receipt
 from everproof.server.authzen import MAX_ITEMS, AuthZEN, error_form
 from everproof.server.http import Application
@@ -50,6 +50,7 @@ class Authorizer:
         *,
         context: Attributes = NOTHING,
         detail: Attributes = NOTHING,
+        mode: Mode = "enforce",
         request: str | None = None,
     ) -> Outcome:
         index = len(self.asked)
@@ -66,7 +67,7 @@ class Authorizer:
                 decision=Decision(allowed=False, bundle="b"),
                 receipt=receipt,
                 reason="no policy allows it",
-                lets_pass=False,
+                lets_pass=mode == "observe",
                 explain=lambda _audience: _Explained(),  # type: ignore[arg-type,return-value]
             )
         return Allowed(
@@ -85,7 +86,8 @@ class Point:
 
     def __init__(self) -> None:
         self.authorizer = Authorizer()
-        self.door = AuthZEN(self.authorizer, prove=self.prove, vouch=self.vouch, issuer=ISSUER)
+        self.mode: Mode = "enforce"
+        self.door = AuthZEN(self.authorizer, prove=self.prove, vouch=self.vouch, issuer=ISSUER, mode=lambda: self.mode)
         self.app = Application(self.door.routes(), title="pdp", version="1", forms=[error_form])
 
     def prove(self, scope: Any) -> Proof:
@@ -134,6 +136,14 @@ async def test_a_denial_is_200_with_decision_false_and_says_why(point: Point) ->
     assert "mfa_age was 3 h" in answer.json["context"]["reason_user"]["403"]
 
 
+async def test_a_door_that_observes_lets_pass_and_says_that_it_would_deny(point: Point) -> None:
+    point.mode = "observe"
+    answer = await point.one({**QUESTION, "resource": {"type": "Secret", "id": "no"}})
+    assert answer.json["decision"] is True
+    assert answer.json["context"]["would_deny"] is True
+    assert answer.json["context"]["reason_admin"] == {"403": "no policy allows it"}
+
+
 async def test_the_subject_is_vouched_for_by_the_caller(point: Point) -> None:
     await point.one(QUESTION)
     proof = point.authorizer.asked[0][0]
@@ -150,7 +160,7 @@ async def test_what_the_caller_says_of_the_subject_is_recorded_and_decides_nothi
     proof, _, _, context, detail, _ = point.authorizer.asked[0]
     assert proof.principal.attributes == {}
     assert context == {}
-    assert detail == {"subject": {"role": "admin"}}
+    assert detail == {"asked_by": 'Service::"gateway"', "subject": {"role": "admin"}}
 
 
 async def test_resource_properties_and_context_reach_policy(point: Point) -> None:
@@ -158,13 +168,13 @@ async def test_resource_properties_and_context_reach_policy(point: Point) -> Non
     await point.one({**QUESTION, "resource": resource, "context": {"ip": "10.0.0.1", "tags": ["a"]}})
     _, _, asked, context, _, _ = point.authorizer.asked[0]
     assert asked.attributes == {"owner": "bob"}
-    assert context == {"said": {"ip": "10.0.0.1", "tags": ["a"]}}
+    assert context == {"ip": "10.0.0.1", "tags": ["a"]}
 
 
 async def test_values_that_policy_cannot_know_are_put_into_words_or_left_out(point: Point) -> None:
     context = {"risk": 0.7, "large": 2**60, "none": None, "sure": True, "näme": 1, "deep": {"list": [None, 1.5]}}
     assert (await point.one({**QUESTION, "context": context})).status == 200
-    assert point.authorizer.asked[0][3]["said"] == {
+    assert point.authorizer.asked[0][3] == {
         "risk": "0.7",
         "large": str(2**60),
         "sure": True,
@@ -317,8 +327,8 @@ async def test_defaults_are_inherited_and_overridden_as_whole_objects(point: Poi
     assert decisions(await point.many({**defaults, "evaluations": items})) == [True, True, True]
     seen = [(resource.attributes, context) for _, _, resource, context, _, _ in point.authorizer.asked]
     assert seen == [
-        ({"owner": "bob"}, {"said": {"a": 1, "b": 2}}),
-        ({}, {"said": {"a": 3}}),
+        ({"owner": "bob"}, {"a": 1, "b": 2}),
+        ({}, {"a": 3}),
         ({"owner": "bob"}, {}),
     ]
 

@@ -13,13 +13,13 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from everproof.authorize import Denied, Outcome
-from everproof.kernel.errors import Error, InputError
-from everproof.kernel.words import NOTHING, Action, Attributes, Proof, Ref, Resource
+from everproof.kernel.errors import Error, InputError, RefusedError
+from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Mode, Proof, Ref, Resource
+from everproof.server.denial import allowed
 from everproof.server.http import BareRoute, Reply, Route
 from everproof.server.http.body import UnsupportedMediaError, json_reader, read_body, require_media
 from everproof.server.http.call import JSON, request_id, send_json
 from everproof.server.http.route import Declaration
-from everproof.server.resources import SPACE
 
 EVALUATION: Final = "/access/v1/evaluation"
 EVALUATIONS: Final = "/access/v1/evaluations"
@@ -32,6 +32,9 @@ TOGETHER: Final = 32
 
 _LARGEST: Final = 2**53 - 1
 """Beyond it two JSON readers may see two numbers (RFC 8259, section 6)."""
+
+ASK: Final = Action("decision:ask")
+ENFORCER: Final = "Service"
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
@@ -126,6 +129,7 @@ class Authorizes(Protocol):
         *,
         context: Attributes = NOTHING,
         detail: Attributes = NOTHING,
+        mode: Mode = "enforce",
         request: str | None = None,
     ) -> Outcome:
         """Decide, record, answer."""
@@ -139,11 +143,20 @@ Vouch = Callable[[Proof, Ref], Proof]
 class AuthZEN:
     """The two evaluation endpoints and their metadata."""
 
-    def __init__(self, authorizer: Authorizes, *, prove: Prove, vouch: Vouch, issuer: str) -> None:
+    def __init__(
+        self,
+        authorizer: Authorizes,
+        *,
+        prove: Prove,
+        vouch: Vouch,
+        issuer: str,
+        mode: Callable[[], Mode] = lambda: "enforce",
+    ) -> None:
         self._authorizer = authorizer
         self._prove = prove
         self._vouch = vouch
         self._issuer = issuer
+        self._mode = mode
         self._read_evaluation = json_reader(Evaluation)
         self._read_evaluations = json_reader(Evaluations)
         self._read_item = json_reader(Item)
@@ -224,9 +237,13 @@ class AuthZEN:
 
     async def _decide(self, caller: Proof, question: Evaluation, echo: bytes | None) -> Decided:
         subject, action, resource = question.subject, question.action, question.resource
-        ref = Ref(subject.type, subject.id)
-        proof = caller if ref == caller.principal.ref else self._vouch(caller, ref)
+        try:
+            proof = await self._subject(caller, Ref(subject.type, subject.id))
+        except RefusedError as error:
+            return Decided(False, {"reason_admin": {"403": str(error)}, "reason_user": {"403": str(error)}})
         detail: dict[str, Any] = {}
+        if proof is not caller:
+            detail["asked_by"] = str(caller.principal.ref)
         if subject.properties:
             detail["subject"] = cedar_record(subject.properties)
         if action.properties:
@@ -237,15 +254,28 @@ class AuthZEN:
             Resource(
                 ref=Ref(resource.type, resource.id),
                 attributes=cedar_record(resource.properties) if resource.properties else NOTHING,
-                parents=(SPACE,),
+                parents=(MAIN_SPACE,),
             ),
-            context={"said": cedar_record(question.context)} if question.context else NOTHING,
+            context=cedar_record(question.context) if question.context else NOTHING,
             detail=detail,
+            mode=self._mode(),
             request=echo.decode() if echo is not None else None,
         )
         if isinstance(outcome, Denied):
-            return Decided(False, _denial(outcome))
+            told = _denial(outcome)
+            return Decided(True, {**told, "would_deny": True}) if outcome.lets_pass else Decided(False, told)
         return Decided(True, {"id": outcome.receipt.entry_id, "index": outcome.receipt.index})
+
+    async def _subject(self, caller: Proof, subject: Ref) -> Proof:
+        """The caller itself, or whom it vouches for. A service's word is weighed within the decision, by `asked_by`.
+
+        Others are no enforcement points: whether they may know what someone else could do is a question of its own.
+        """
+        if subject == caller.principal.ref:
+            return caller
+        if caller.principal.ref.type != ENFORCER:
+            allowed(await self._authorizer.authorize(caller, ASK, Resource(ref=subject, parents=(MAIN_SPACE,))))
+        return self._vouch(caller, subject)
 
 
 def cedar_record(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,16 @@
 """A denial as this server's own endpoints say it: 403, with what policy said and which entry records it."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from everproof.authorize import Allowed, Denied
 from everproof.kernel.errors import RefusedError
+from everproof.kernel.words import Action, Resource
+
+A = TypeVar("A", bound=Action)
+R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
 
 
 class DeniedError(RefusedError):
@@ -23,7 +28,7 @@ class DeniedError(RefusedError):
         }
 
 
-def allowed(outcome: "Allowed[Any, Any, Any] | Denied") -> "Allowed[Any, Any, Any]":
+def allowed(outcome: Allowed[A, R, T] | Denied) -> Allowed[A, R, T]:
     """The permission.
 
     Raises:

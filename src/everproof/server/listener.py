@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -117,15 +118,17 @@ class Listener:
         self._began(server)
         return int(server.sockets[0].getsockname()[1])
 
-    async def listen_unix(self, file: Path, *, mode: int = 0o600) -> None:
+    async def listen_unix(self, file: Path, *, mode: int = 0o600, group: int | None = None) -> None:
         """Listen on a unix socket at ``file``; a file left by a server that was killed is replaced.
+
+        With ``group``, it is given to that group, which may then pass through the folder it is in without reading it.
 
         Raises:
             ConflictError: the socket cannot be made there.
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            _bind(connection, file, mode)
+            _bind(connection, file, mode, group)
         except OSError as error:
             connection.close()
             raise ConflictError(
@@ -182,7 +185,11 @@ class Listener:
                 connection.transport.close()
 
 
-def _bind(connection: socket.socket, file: Path, mode: int) -> None:
+def _bind(connection: socket.socket, file: Path, mode: int, group: int | None) -> None:
     file.unlink(missing_ok=True)
     connection.bind(str(file))
+    if group is not None and os.geteuid() == 0:  # nobody else can give a file away
+        os.chown(file.parent, -1, group)
+        file.parent.chmod(0o710)
+        os.chown(file, -1, group)
     file.chmod(mode)  # before it listens: until then nobody can connect

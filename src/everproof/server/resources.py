@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from everproof.kernel.words import Ref, Resource
+from everproof.kernel.words import MAIN_SPACE, Ref, Resource
 
-SPACE: Final = Ref("Space", "main")
-LEDGER: Final = Resource(ref=Ref("Ledger", "organisation"), parents=(SPACE,))
-BUNDLE: Final = Resource(ref=Ref("Bundle", "organisation"), parents=(SPACE,))
-SERVER: Final = Resource(ref=Ref("Server", "organisation"), parents=(SPACE,))
+LEDGER: Final = Resource(ref=Ref("Ledger", "organisation"), parents=(MAIN_SPACE,))
+SERVER: Final = Resource(ref=Ref("Server", "organisation"), parents=(MAIN_SPACE,))

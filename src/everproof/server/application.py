@@ -1,0 +1,70 @@
+"""All doors of one server as one application."""
+
+from typing import Final
+
+from everproof import __version__
+from everproof.app import Everproof
+from everproof.identity.vouching import vouched
+from everproof.server import authzen, oauth
+from everproof.server.authzen import AuthZEN
+from everproof.server.caller import Callers
+from everproof.server.git.door import GitDoor
+from everproof.server.git.routes import routes as git_routes
+from everproof.server.health import Health
+from everproof.server.http import Application, BareRoute, Route
+from everproof.server.identity import IdentityDoor
+from everproof.server.ledger import LedgerDoor
+from everproof.server.oauth import OAuth
+from everproof.server.policy import PolicyDoor
+from everproof.server.tlog import Tlog
+
+TITLE: Final = "Everproof"
+
+
+def application(app: Everproof) -> Application:
+    """The application of ``app``, for every socket alike."""
+    return Application(_routes(app), title=TITLE, version=__version__, forms=[authzen.error_form, oauth.error_form])
+
+
+def _routes(app: Everproof) -> list[Route | BareRoute]:
+    settings, identity, clock = app.settings, app.identity, app.storage.clock
+    callers = Callers(identity.tokens, identity.dpop, issuer=settings.issuer)
+    health = Health({"ledger": app.ledger.trouble, "storage": lambda: None})
+    questions = AuthZEN(
+        app.authorizer,
+        prove=callers.prove,
+        vouch=lambda caller, subject: vouched(identity.directory, caller, subject, clock.now()),
+        mode=lambda: app.bundles.mode("authzen"),
+        issuer=settings.issuer,
+    )
+    tokens = OAuth(
+        authorizer=app.authorizer,
+        exchange=identity.exchange,
+        tokens=identity.tokens,
+        credentials=identity.credentials,
+        dpop=identity.dpop,
+        signing=app.signing,
+        callers=callers,
+        issuer=settings.issuer,
+    )
+    policy = PolicyDoor(
+        authorizer=app.authorizer,
+        bundles=app.bundles,
+        identity=identity,
+        callers=callers,
+        clock=clock,
+        source=settings.bundle,
+    )
+    routes: list[Route | BareRoute] = [
+        *health.routes(),
+        *questions.routes(),
+        *tokens.routes(),
+        *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
+        *policy.routes(),
+        *LedgerDoor(app.ledger, app.authorizer, callers).routes(),
+        *Tlog(app.ledger).routes(),
+    ]
+    if settings.git is not None:
+        door = GitDoor(settings.git, storage=app.storage, authorizer=app.authorizer, identity=identity)
+        routes += git_routes(door)
+    return routes
