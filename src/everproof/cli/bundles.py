@@ -109,6 +109,15 @@ def files_of(revision: str, repository: Path | None = None) -> dict[str, bytes]:
     return files
 
 
+def git_version() -> str:
+    """What git says of itself.
+
+    Raises:
+        NotFoundError: it is not installed.
+    """
+    return git(Path(), "--version").decode()
+
+
 def git(repository: Path, *arguments: str) -> bytes:
     """What git printed.
 

@@ -56,8 +56,8 @@ def check(place: Place = ".", *, as_json: Json = False) -> None:
     print(f"digest {bundle.digest}")
 
 
-@app.command()
-def test(
+@app.command("test")
+def run_tests(
     place: Place = ".",
     *,
     only: Annotated[str, typer.Option("--only", "-k", help="Only tests whose name has this in it.")] = "",
