@@ -59,7 +59,7 @@ def public_line(key: Path) -> str:
     return key.with_name(key.name + ".pub").read_text()
 
 
-def call(*command: str | Path, stdin: bytes = b"", **env: str) -> bytes:
+def call(*command: str | Path, stdin: bytes = b"", **env: Any) -> bytes:
     """What a command that must end well writes."""
     return subprocess.run(
         [str(part) for part in command], input=stdin, capture_output=True, check=True, env=os.environ | env
@@ -149,10 +149,10 @@ class Lab:
     def bare(self, name: str) -> Path:
         return self.root / "team" / f"{name.partition('-')[0]}.git"
 
-    def repository(self, name: str = "app") -> Path:
+    def repository(self, name: str = "app", *, objects: str = "sha1") -> Path:
         """A new bare repository behind the hook."""
         path = self.bare(name)
-        subprocess.run([GIT, "init", "-q", "--bare", "-b", "main", str(path)], check=True, env=self.environment)
+        call(GIT, "init", "-q", "--bare", "-b", "main", f"--object-format={objects}", path, **self.environment)
         install(path, self.socket, GIT)
         return path
 
@@ -167,12 +167,12 @@ class Lab:
         file.chmod(0o755)
         return str(file)
 
-    async def clone(self, person: Person, name: str = "app") -> Clone:
+    async def clone(self, person: Person, name: str = "app", *, objects: str = "sha1") -> Clone:
         """A working copy of an empty repository, set up to sign."""
         path = self.folder / person.name / name
         path.mkdir(parents=True)
         clone = Clone(self, person, path, {"GIT_SSH_COMMAND": self.ssh(person.key), "GIT_SSH_VARIANT": "ssh"})
-        await clone.ok("init", "-q", "-b", "main")
+        await clone.ok("init", "-q", "-b", "main", f"--object-format={objects}")
         settings = {
             "user.name": person.name,
             "user.email": person.email,

@@ -320,6 +320,19 @@ async def test_hardware_key_signature_is_verified(lab: Running, alice: Clone) ->
     assert ran.ok, ran.said
 
 
+async def test_repository_of_sha256_objects_is_guarded_too(lab: Running) -> None:
+    lab.repository(objects="sha256")
+    alice = await lab.clone(await lab.enrol(lab.person("alice")), objects="sha256")
+    await alice.commit("first")
+    assert b"\ngpgsig-sha256 " in await alice.raw()
+    ran = await alice.push("main", "--signed")
+    assert ran.ok, ran.said
+    assert lab.authorizer.asked[-1][2]["push_certificate"] is True
+    await alice.commit("second", sign=False)
+    assert not (await alice.push()).ok
+    assert facts(lab) == {"commits_unsigned": 1}
+
+
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
 async def test_other_key_types_are_verified(lab: Running, kind: str) -> None:
     lab.repository()
