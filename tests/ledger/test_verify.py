@@ -68,14 +68,16 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("statement", "what"), CHANGES)
-def test_a_changed_row_is_found_with_its_index_and_nothing_else_is_blamed(
-    signed: House, statement: str, what: str
-) -> None:
-    signed.sql(statement)
-    problem = only(signed.verify())
-    assert (problem.index, problem.place) == (417, "entry 417")
-    assert what in problem.what
+def test_a_changed_row_is_found_with_its_index_and_nothing_else_is_blamed(signed: House) -> None:
+    signed.sql("create table kept as select * from ledger_entries where idx = 417")
+    for statement, what in CHANGES:
+        signed.sql(statement)
+        problem = only(signed.verify())
+        assert (problem.index, problem.place) == (417, "entry 417")
+        assert what in problem.what
+        signed.sql("delete from ledger_entries where idx = 417")
+        signed.sql("insert into ledger_entries select * from kept")
+    assert signed.verify().holds
 
 
 def test_two_entries_that_changed_places_are_both_named(signed: House) -> None:
@@ -112,10 +114,10 @@ def test_a_changed_upper_tile_says_which_entries_it_covers(signed: House) -> Non
     assert "entries 256 to 511" in only(signed.verify()).what
 
 
-@pytest.mark.parametrize("change", [lambda _: b"", lambda hashes: hashes[:-1], lambda hashes: hashes + bytes(32)])
-def test_a_tile_of_another_width_is_named(signed: House, change: Callable[[bytes], bytes]) -> None:
-    replace_tile(signed, 0, 2, change)
-    assert signed.verify().problems[0].place == "tile/0/002.p/88"
+def test_a_tile_of_another_width_is_named(signed: House) -> None:
+    for width in (0, 87, 89):
+        replace_tile(signed, 0, 2, lambda hashes, width=width: (hashes + bytes(32))[: width * 32])  # type: ignore[misc]
+        assert signed.verify().problems[0].place == "tile/0/002.p/88"
 
 
 def test_a_tile_too_many_is_named(signed: House) -> None:
@@ -225,17 +227,17 @@ def test_a_rollback_under_a_running_server_is_told_at_the_next_signing(signed: H
         signed.ledger._sign()
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff", None])
-def test_a_copy_that_cannot_be_read_refuses(signed: House, reopen: Reopen, content: bytes | None) -> None:
-    if content is None:
-        signed.copy.unlink()
-        signed.copy.mkdir()
-    else:
-        signed.copy.write_bytes(content)
-    house = reopen()
-    assert str(house.copy) in str(house.ledger.refusal)
-    with pytest.raises(RollbackError):
-        house.append()
+def test_a_copy_that_cannot_be_read_refuses(signed: House, reopen: Reopen) -> None:
+    for content in (b"", b"nonsense", b"\xff", None):
+        if content is None:
+            signed.copy.unlink()
+            signed.copy.mkdir()
+        else:
+            signed.copy.write_bytes(content)
+        house = reopen()
+        assert str(house.copy) in str(house.ledger.refusal)
+        with pytest.raises(RollbackError):
+            house.append()
 
 
 def test_a_copy_that_is_gone_refuses_and_any_checkpoint_of_the_log_takes_its_place(
