@@ -138,7 +138,7 @@ class Lab:
         self.home = folder / "home"
         for path in (self.root, self.home):
             path.mkdir()
-        self.environment = {
+        self.environment: dict[str, Any] = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "LC_ALL": "C",
