@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from everproof.identity import store
+from everproof.identity import credential_store
 from everproof.identity.records import Credential
 from everproof.kernel.clock import milliseconds
 from everproof.kernel.errors import NotFoundError, RefusedError
@@ -41,8 +41,8 @@ class Credentials:
         self._known: dict[str, _Bounds] = {}
         self._heard = 0
         with storage.reading() as connection:
-            self._revoked = dict(store.load_revoked(connection, storage.clock.now()))
-            self._keys = set(store.load_revoked_keys(connection))
+            self._revoked = dict(credential_store.load_revoked(connection, storage.clock.now()))
+            self._keys = set(credential_store.load_revoked_keys(connection))
         storage.subscribe(TOPIC, self._hear)
 
     def issue(self, tx: Transaction, credential: Credential) -> Credential:
@@ -60,7 +60,7 @@ class Credentials:
                 raise RefusedError(f"a credential for {audience} begets none for anyone else")
             if expires < credential.expires:
                 credential = msgspec.structs.replace(credential, expires=expires)
-        if credential.expires <= tx.now or not store.insert_credential(tx, credential):
+        if credential.expires <= tx.now or not credential_store.insert_credential(tx, credential):
             raise RefusedError("the credential or key that this comes from was revoked or has expired")
         if len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
@@ -80,7 +80,7 @@ class Credentials:
         if not self.is_live(credential):
             return None
         with self._storage.reading() as connection:
-            found = store.find_credential(connection, credential)
+            found = credential_store.find_credential(connection, credential)
         if found is None or found.revoked_at is not None or found.expires <= self._storage.clock.now():
             return None
         return found
@@ -88,7 +88,7 @@ class Credentials:
     def bound_to(self, key: str) -> Credential | None:
         """The newest live credential of ``key`` that has its principal with it, such as a job's. A query."""
         with self._storage.reading() as connection:
-            found = store.find_bound(connection, key, self._storage.clock.now())
+            found = credential_store.find_bound(connection, key, self._storage.clock.now())
         return next((one for one in found if one.proven is not None and self.is_live(one.id)), None)
 
     def revoke(self, tx: Transaction, credential: str, reason: str) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class Credentials:
         Raises:
             NotFoundError: there is no such credential.
         """
-        if store.find_credential(tx.connection, credential) is None:
+        if credential_store.find_credential(tx.connection, credential) is None:
             raise NotFoundError(f"there is no credential {credential}", todo="everproof identity lineage lists them")
         return end_credentials(tx, [credential], reason)
 
@@ -105,7 +105,7 @@ class Credentials:
         known = self._known.get(parent)
         if known is not None:
             return known
-        found = store.find_credential(tx.connection, parent)
+        found = credential_store.find_credential(tx.connection, parent)
         if found is None:
             raise RefusedError("the credential that this comes from is not on record")
         return found.expires, found.audience, found.scope
@@ -125,9 +125,13 @@ def end_credentials(
     tx: Transaction, roots: Sequence[str], reason: str, *, keys: Sequence[str] = (), but: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """End ``roots`` and all that descends from them, except the kinds in ``but``; ``keys`` are told along with them."""
-    found = [one for one in store.find_subtree(tx.connection, roots) if one.revoked_at is None and one.kind not in but]
+    found = [
+        one
+        for one in credential_store.find_subtree(tx.connection, roots)
+        if one.revoked_at is None and one.kind not in but
+    ]
     ended = tuple(one.id for one in found)
-    store.mark_revoked(tx, ended, reason)
+    credential_store.mark_revoked(tx, ended, reason)
     if ended or keys:
         told = Revoked([(one.id, milliseconds(one.expires)) for one in found], list(keys))
         tx.publish(TOPIC, ended[0] if ended else keys[0], msgspec.msgpack.encode(told))

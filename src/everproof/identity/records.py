@@ -35,6 +35,7 @@ class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     attributes: Mapping[str, Any] = {}
     enrolled: datetime
     disabled: datetime | None = None
+    disabled_reason: str = ""
     source: str = ""
     """Where the record is kept, such as ``people.toml``; empty: here."""
 
@@ -106,6 +107,10 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     revoked_reason: str | None = None
 
 
+Purpose: TypeAlias = Literal["first", "enrol", "join"]
+"""What a ticket is for: making the first administrator, a further person, or a machine."""
+
+
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the holder of a secret that is good once may become: ``name`` if it is given, in these groups.
 
@@ -113,7 +118,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     id: str
-    purpose: Literal["enrol", "join"]
+    purpose: Purpose
     name: str = ""
     groups: tuple[str, ...] = ()
     space: str = MAIN

@@ -1,15 +1,19 @@
 """The room put together: what the doors and the floors above ask of identity."""
 
 from everproof.identity.access_tokens import AccessTokens
+from everproof.identity.challenges import Challenges
 from everproof.identity.client_assertion import ClientAssertions
 from everproof.identity.credentials import Credentials
 from everproof.identity.directory import Directory
 from everproof.identity.dpop import Dpop
+from everproof.identity.enrolment import Enrolment
 from everproof.identity.exchange import Exchange
 from everproof.identity.external import ExternalTokens
 from everproof.identity.jwks import IssuerKeys
+from everproof.identity.machines import Machines
 from everproof.identity.outbound import Outbound
 from everproof.identity.proofs import Proofs
+from everproof.identity.ssh_login import SshLogin
 from everproof.keys import SigningKeys
 from everproof.storage import Storage
 
@@ -27,6 +31,10 @@ class Identity:
         self.directory = Directory(storage)
         self.credentials = Credentials(storage, issuer=issuer)
         self.proofs = Proofs(self.directory, self.credentials)
+        challenges = Challenges(clock, server=issuer)
+        self.login = SshLogin(self.directory, challenges, clock)
+        self.enrolment = Enrolment(storage, challenges)
+        self.machines = Machines(storage)
         self.dpop = Dpop(clock)
         self.external = ExternalTokens(IssuerKeys(outbound, clock), clock)
         self.tokens = AccessTokens(signing, clock, issuer=issuer, live=self.credentials, directory=self.directory)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from everproof.identity import store
+from everproof.identity import credential_store, store
 from everproof.identity.credentials import end_credentials
 from everproof.identity.directory import GROUPS, KEYS, PRINCIPALS
 from everproof.identity.jose import JoseError
@@ -80,6 +80,21 @@ def change_principal(
     return _write(tx, msgspec.structs.replace(record, **{k: v for k, v in changes.items() if v is not None}))
 
 
+def restate(
+    tx: Transaction, ref: Ref, *, name: str, emails: Sequence[str], groups: Sequence[str], space: str
+) -> PrincipalRecord:
+    """Say all of a principal anew. Nothing is told if nothing changes.
+
+    Raises:
+        InputError, ConflictError, NotFoundError: as `change_principal`.
+    """
+    record = _find(tx, ref)
+    wanted = msgspec.structs.replace(
+        record, name=name, emails=tuple(emails), groups=tuple(sorted(set(groups))), space=space
+    )
+    return record if wanted == record else _write(tx, wanted)
+
+
 def set_groups(tx: Transaction, ref: Ref, groups: Sequence[str]) -> PrincipalRecord:
     """Let the principal be in exactly these groups.
 
@@ -119,8 +134,10 @@ def disable(tx: Transaction, ref: Ref, reason: str) -> tuple[str, ...]:
     """
     record = _find(tx, ref)
     if record.disabled is None:
-        _write(tx, msgspec.structs.replace(record, disabled=tx.now))
-    return end_credentials(tx, store.ids_of_principal(tx.connection, ref, but=KEY_KINDS), reason, but=KEY_KINDS)
+        _write(tx, msgspec.structs.replace(record, disabled=tx.now, disabled_reason=reason))
+    return end_credentials(
+        tx, credential_store.ids_of_principal(tx.connection, ref, but=KEY_KINDS), reason, but=KEY_KINDS
+    )
 
 
 def enable(tx: Transaction, ref: Ref) -> PrincipalRecord:
@@ -129,7 +146,7 @@ def enable(tx: Transaction, ref: Ref) -> PrincipalRecord:
     Raises:
         NotFoundError: it is not on record.
     """
-    return _write(tx, msgspec.structs.replace(_find(tx, ref), disabled=None))
+    return _write(tx, msgspec.structs.replace(_find(tx, ref), disabled=None, disabled_reason=""))
 
 
 def add_ssh_key(
@@ -211,6 +228,29 @@ def register_client(
     return record
 
 
+def set_key_window(
+    tx: Transaction, name: str, *, valid_from: datetime | None, valid_until: datetime | None
+) -> KeyRecord:
+    """Let a key be good in another window; where ``valid_from`` is None, it begins as before.
+
+    Tokens that it has proven already end when they were to, within the hour; to end them too, revoke the key.
+
+    Raises:
+        NotFoundError: no such key is on record.
+        InputError: the window would end before it begins.
+    """
+    found = store.find_keys(tx.connection, [name])
+    if not found:
+        raise NotFoundError(f"the key {name} is not on record")
+    key = msgspec.structs.replace(found[0], valid_from=valid_from or found[0].valid_from, valid_until=valid_until)
+    if key != found[0]:
+        _require_window(key)
+        credential_store.set_expiry(tx, key.credential, valid_until or FOREVER)
+        store.put_key(tx, key, new=False)
+        tx.publish(KEYS, key.name, encode(key))
+    return key
+
+
 def revoke_key(tx: Transaction, name: str, reason: Reason) -> tuple[str, ...]:
     """End a key, by SSH fingerprint or JWK thumbprint, and all that descends from what is bound to it.
 
@@ -219,7 +259,7 @@ def revoke_key(tx: Transaction, name: str, reason: Reason) -> tuple[str, ...]:
     found = store.find_keys(tx.connection, [name])
     names = {name, *(one for key in found for one in (key.name, key.twin) if one is not None)}
     for one in sorted(names):
-        store.ban_key(tx, one, reason)
+        credential_store.ban_key(tx, one, reason)
     for key in found:
         # Compromised is the graver word: it may follow another, and is never taken back.
         if key.revoked_at is None or (reason == "compromised" and key.revoked_reason != "compromised"):
@@ -227,28 +267,34 @@ def revoke_key(tx: Transaction, name: str, reason: Reason) -> tuple[str, ...]:
             dead = msgspec.structs.replace(key, revoked_at=at, revoked_reason=reason)
             store.put_key(tx, dead, new=False)
             tx.publish(KEYS, dead.name, encode(dead))
-    return end_credentials(tx, store.ids_of_key(tx.connection, sorted(names)), f"key {reason}", keys=sorted(names))
+    return end_credentials(
+        tx, credential_store.ids_of_key(tx.connection, sorted(names)), f"key {reason}", keys=sorted(names)
+    )
 
 
 def _add_key(tx: Transaction, key: KeyRecord, source: Attributes) -> KeyRecord:
     _find(tx, key.principal)
-    if key.valid_until is not None and key.valid_until <= max(key.valid_from, tx.now):
-        raise InputError("the key would end before it begins, or has ended", place="valid_until")
+    _require_window(key)
     names = [key.name, *([key.twin] if key.twin is not None else [])]
     for held in store.find_keys(tx.connection, names):
         if held.principal == key.principal:
             raise ConflictError(f"{held.name} is on record already")
         raise ConflictError(f"{held.name} is the key of {held.principal}", todo="one key proves one principal")
-    if store.is_key_revoked(tx.connection, names):
+    if credential_store.is_key_revoked(tx.connection, names):
         raise ConflictError(f"{key.name} was revoked", todo="make a new key; a revoked one never comes back")
     root = Credential(
         id=key.credential, parent=None, kind="ssh-key" if key.kind == "ssh" else "client-key", principal=key.principal,
         key=key.name, issued=tx.now, expires=key.valid_until or FOREVER, source=source,
     )  # fmt: skip
-    store.insert_credential(tx, root)
+    credential_store.insert_credential(tx, root)
     store.put_key(tx, key, new=True)
     tx.publish(KEYS, key.name, encode(key))
     return key
+
+
+def _require_window(key: KeyRecord) -> None:
+    if key.valid_until is not None and key.valid_until <= key.valid_from:
+        raise InputError("the key would end before it begins", place="valid_until")
 
 
 def _find(tx: Transaction, ref: Ref) -> PrincipalRecord:

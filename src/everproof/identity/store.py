@@ -1,8 +1,8 @@
-"""The tables of who exists, by which keys, and what was issued to whom; and the only statements over them."""
+"""The tables of who exists, by which keys, and who may still come in; and the only statements over them."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -12,12 +12,9 @@ from sqlalchemy import (
     Connection,
     Index,
     LargeBinary,
-    Row,
     String,
     Table,
-    bindparam,
     delete,
-    exists,
     insert,
     or_,
     select,
@@ -25,15 +22,15 @@ from sqlalchemy import (
 )
 
 from everproof.identity.records import (
-    Credential,
     Group,
     KeyRecord,
     PrincipalRecord,
+    Purpose,
     Ticket,
 )
 from everproof.kernel.canonical import encode
-from everproof.kernel.clock import from_milliseconds, milliseconds
-from everproof.kernel.words import Principal, Ref
+from everproof.kernel.clock import milliseconds
+from everproof.kernel.words import Ref
 from everproof.storage import Transaction, metadata
 
 T = TypeVar("T")
@@ -72,41 +69,9 @@ keys: Final = Table(
     Column("id", String(128), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("identity_keys_twin", "twin"),
+    Index("identity_keys_principal", "type", "id"),
 )
 """``name`` is the fingerprint of an SSH key or the thumbprint of a JWK, ``twin`` the same key's name as the other."""
-
-revoked_keys: Final = Table(
-    "identity_revoked_keys",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("revoked", BigInteger, nullable=False),
-    Column("reason", String(16), nullable=False),
-)
-"""Keys that nothing is ever bound to again, also keys that were never on record."""
-
-credentials: Final = Table(
-    "identity_credentials",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("parent", String(64)),
-    Column("kind", String(32), nullable=False),
-    Column("type", String(16), nullable=False),
-    Column("principal", String(512), nullable=False),
-    Column("key", String(64)),
-    Column("issued", BigInteger, nullable=False),
-    Column("expires", BigInteger, nullable=False),
-    Column("audience", String(512)),
-    Column("scope", String(8192), nullable=False),
-    Column("source", LargeBinary),
-    Column("proven", LargeBinary),
-    Column("revoked", BigInteger),
-    Column("reason", String(256)),
-    Index("identity_credentials_parent", "parent"),
-    Index("identity_credentials_key", "key"),
-    Index("identity_credentials_principal", "type", "principal"),
-)
-_REVOKED: Final = credentials.c.revoked.is_not(None)
-Index("identity_credentials_revoked", credentials.c.expires, sqlite_where=_REVOKED, postgresql_where=_REVOKED)
 
 tickets: Final = Table(
     "identity_tickets",
@@ -119,9 +84,6 @@ tickets: Final = Table(
     Column("used", BigInteger),
 )
 """Links and tokens that are good once, by the hash of their secret."""
-
-_CHUNK: Final = 500
-"""Values in one statement; SQLite and PostgreSQL both take many more."""
 
 
 def _read(body: bytes, type_: type[T]) -> T:
@@ -189,6 +151,11 @@ def load_keys(connection: Connection) -> Iterator[KeyRecord]:
         yield read(body)
 
 
+def keys_of(connection: Connection, ref: Ref) -> list[KeyRecord]:
+    """The keys of one principal, dead ones too."""
+    return [_read(body, KeyRecord) for body in connection.scalars(select(keys.c.body).where(_is(keys, ref)))]
+
+
 def find_keys(connection: Connection, names: Sequence[str]) -> list[KeyRecord]:
     """The keys on record that have one of ``names``, in either of the two ways to name them."""
     found = select(keys.c.body).where(or_(keys.c.name.in_(names), keys.c.twin.in_(names)))
@@ -202,156 +169,6 @@ def put_key(tx: Transaction, key: KeyRecord, *, new: bool) -> None:
         tx.connection.execute(insert(keys).values(name=key.name, **row))
     else:
         tx.connection.execute(update(keys).where(keys.c.name == key.name).values(row))
-
-
-def load_revoked_keys(connection: Connection) -> Iterator[str]:
-    """The names of the keys that nothing is bound to again."""
-    yield from connection.scalars(select(revoked_keys.c.name))
-
-
-def is_key_revoked(connection: Connection, names: Sequence[str]) -> bool:
-    """Whether one of ``names`` was ever revoked."""
-    return connection.scalar(select(revoked_keys.c.name).where(revoked_keys.c.name.in_(names)).limit(1)) is not None
-
-
-def ban_key(tx: Transaction, name: str, reason: str) -> None:
-    """Let nothing be bound to the key any more; once is enough."""
-    if not is_key_revoked(tx.connection, [name]):
-        tx.connection.execute(insert(revoked_keys).values(name=name, revoked=milliseconds(tx.now), reason=reason))
-
-
-# ── credentials ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_PARENT: Final = credentials.alias("parent")
-_GIVEN: Final = {
-    column.name: bindparam(f"given_{column.name}", type_=column.type)
-    for column in credentials.c
-    if column.name not in {"revoked", "reason"}
-}
-_ISSUE: Final = insert(credentials).from_select(
-    list(_GIVEN),
-    select(*_GIVEN.values()).where(
-        or_(
-            _GIVEN["parent"].is_(None),
-            exists().where(
-                _PARENT.c.id == _GIVEN["parent"],
-                _PARENT.c.revoked.is_(None),
-                _PARENT.c.expires >= _GIVEN["expires"],
-            ),
-        ),
-        or_(_GIVEN["key"].is_(None), ~exists().where(revoked_keys.c.name == _GIVEN["key"])),
-    ),
-    include_defaults=False,
-)
-"""One statement puts a credential on record if its parent lives, outlives it, and its key was never revoked: in the
-commit, where what memory has not heard of yet counts too."""
-
-
-def insert_credential(tx: Transaction, credential: Credential) -> bool:
-    """Put ``credential`` on record; False, and nothing written, where its parent or its key is dead."""
-    values = {
-        "given_id": credential.id,
-        "given_parent": credential.parent,
-        "given_kind": credential.kind,
-        "given_type": credential.principal.type,
-        "given_principal": credential.principal.id,
-        "given_key": credential.key,
-        "given_issued": milliseconds(credential.issued),
-        "given_expires": milliseconds(credential.expires),
-        "given_audience": credential.audience,
-        "given_scope": " ".join(credential.scope),
-        "given_source": encode(credential.source) if credential.source else None,
-        "given_proven": encode(credential.proven) if credential.proven is not None else None,
-    }
-    return tx.connection.execute(_ISSUE, values).rowcount == 1
-
-
-_FIND: Final = select(credentials).where(credentials.c.id == bindparam("wanted"))
-
-
-def find_credential(connection: Connection, id_: str) -> Credential | None:
-    """One credential, dead or alive."""
-    row = connection.execute(_FIND, {"wanted": id_}).first()
-    return None if row is None else _credential(row)
-
-
-def find_bound(connection: Connection, key: str, now: datetime) -> list[Credential]:
-    """The credentials that live and are bound to ``key``, the newest first."""
-    found = select(credentials).where(
-        credentials.c.key == key, credentials.c.revoked.is_(None), credentials.c.expires > milliseconds(now)
-    )
-    return [_credential(row) for row in connection.execute(found.order_by(credentials.c.id.desc()).limit(_CHUNK))]
-
-
-def find_subtree(connection: Connection, roots: Sequence[str], *, limit: int | None = None) -> list[Credential]:
-    """``roots`` and all that descends from them, dead or alive, parents before children."""
-    found: dict[str, Credential] = {}
-    for at in range(0, len(roots), _CHUNK):
-        chunk = roots[at : at + _CHUNK]
-        tree = select(credentials.c.id).where(credentials.c.id.in_(chunk)).cte("tree", recursive=True)
-        tree = tree.union(select(credentials.c.id).join(tree, credentials.c.parent == tree.c.id))
-        rows = select(credentials).where(credentials.c.id.in_(select(tree.c.id))).order_by(credentials.c.id)
-        found |= {row.id: _credential(row) for row in connection.execute(rows.limit(limit))}
-    return list(found.values())
-
-
-def ids_of_key(connection: Connection, names: Sequence[str]) -> list[str]:
-    """The credentials, not yet revoked, that are bound to a key."""
-    found = select(credentials.c.id).where(credentials.c.key.in_(names), credentials.c.revoked.is_(None))
-    return list(connection.scalars(found))
-
-
-def ids_of_principal(connection: Connection, ref: Ref, *, but: Sequence[str]) -> list[str]:
-    """The credentials of ``ref``, not yet revoked, except those of the kinds in ``but``."""
-    found = select(credentials.c.id).where(
-        credentials.c.type == ref.type,
-        credentials.c.principal == ref.id,
-        credentials.c.revoked.is_(None),
-        credentials.c.kind.not_in(but),
-    )
-    return list(connection.scalars(found))
-
-
-def mark_revoked(tx: Transaction, ids: Sequence[str], reason: str) -> None:
-    """Note that these credentials are dead from now on."""
-    for at in range(0, len(ids), _CHUNK):
-        chunk = update(credentials).where(credentials.c.id.in_(ids[at : at + _CHUNK]))
-        tx.connection.execute(chunk.values(revoked=milliseconds(tx.now), reason=reason))
-
-
-def load_revoked(connection: Connection, now: datetime) -> list[tuple[str, int]]:
-    """The credentials that were revoked and would live otherwise, with when they end."""
-    found = select(credentials.c.id, credentials.c.expires).where(
-        credentials.c.revoked.is_not(None), credentials.c.expires > milliseconds(now)
-    )
-    return [(row.id, row.expires) for row in connection.execute(found)]
-
-
-def forget_credentials(tx: Transaction, before: datetime) -> int:
-    """Remove what expired before ``before`` and is nobody's parent any more; how many."""
-    child = credentials.alias("child")
-    old = delete(credentials).where(
-        credentials.c.expires < milliseconds(before), ~exists().where(child.c.parent == credentials.c.id)
-    )
-    return tx.connection.execute(old).rowcount
-
-
-def _credential(row: Row[Any]) -> Credential:
-    return Credential(
-        id=row.id,
-        parent=row.parent,
-        kind=row.kind,
-        principal=Ref(row.type, row.principal),
-        key=row.key,
-        issued=from_milliseconds(row.issued),
-        expires=from_milliseconds(row.expires),
-        audience=row.audience,
-        scope=tuple(row.scope.split()),
-        source=msgspec.json.decode(row.source) if row.source else {},
-        proven=_read(row.proven, Principal) if row.proven else None,
-        revoked_at=None if row.revoked is None else from_milliseconds(row.revoked),
-        revoked_reason=row.reason,
-    )
 
 
 # ── tickets ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -370,29 +187,28 @@ def put_ticket(tx: Transaction, hash_: bytes, ticket: Ticket) -> None:
     )
 
 
-def find_ticket(connection: Connection, hash_: bytes, purpose: str, now: datetime) -> Ticket | None:
-    """The ticket of a secret, if it can still be used for ``purpose``."""
-    found = select(tickets.c.body).where(*_usable(hash_, purpose, now))
-    body = connection.scalar(found)
+def find_ticket(connection: Connection, hash_: bytes, purposes: Sequence[Purpose], now: datetime) -> Ticket | None:
+    """The ticket of a secret, if it can still be used for one of ``purposes``."""
+    body = connection.scalar(select(tickets.c.body).where(*_usable(hash_, purposes, now)))
     return None if body is None else _read(body, Ticket)
 
 
-def use_ticket(tx: Transaction, hash_: bytes, purpose: str) -> bool:
+def use_ticket(tx: Transaction, hash_: bytes, purposes: Sequence[Purpose]) -> bool:
     """Use the ticket up; False, and nothing written, where it cannot be used."""
-    used = update(tickets).where(*_usable(hash_, purpose, tx.now)).values(used=milliseconds(tx.now))
+    used = update(tickets).where(*_usable(hash_, purposes, tx.now)).values(used=milliseconds(tx.now))
     return tx.connection.execute(used).rowcount == 1
 
 
-def withdraw_tickets(tx: Transaction, purpose: str) -> None:
+def withdraw_tickets(tx: Transaction, purpose: Purpose) -> None:
     """End every ticket of a purpose that was not used."""
     unused = (tickets.c.purpose == purpose) & tickets.c.used.is_(None)
     tx.connection.execute(delete(tickets).where(unused))
 
 
-def _usable(hash_: bytes, purpose: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _usable(hash_: bytes, purposes: Sequence[Purpose], now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         tickets.c.hash == hash_,
-        tickets.c.purpose == purpose,
+        tickets.c.purpose.in_(purposes),
         tickets.c.used.is_(None),
         tickets.c.expires > milliseconds(now),
     )

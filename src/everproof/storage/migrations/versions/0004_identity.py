@@ -49,6 +49,7 @@ def _directory() -> None:
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
     op.create_index("identity_keys_twin", "identity_keys", ["twin"])
+    op.create_index("identity_keys_principal", "identity_keys", ["type", "id"])
     op.create_table(
         "identity_revoked_keys",
         sa.Column("name", sa.String(64), primary_key=True),
