@@ -48,7 +48,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """What rules, or may come to rule. ``digest`` (SHA-256, hex) is over all files; ``commit`` is where they came from."""
+    """What rules, or may come to rule. ``digest`` (SHA-256, hex) is over all files, which came from ``commit``."""
 
     files: Mapping[str, bytes]
     digest: str
@@ -210,8 +210,8 @@ def _condition(statement: Statement) -> int:
 def _validate_link(policy: Policy, schema: Schema, errors: list[BundleError]) -> None:
     whole = json.dumps({"staticPolicies": {"policy0": policy.est}, "templates": {}, "templateLinks": []})
     result = cedarpy.validate_policies(cedarpy.policies_from_json_str(whole), schema.handle)
-    for message in plain_messages("policy0", [error.error for error in result.errors])[:1]:
-        errors.append(BundleError(message, place=policy.place))
+    messages = plain_messages("policy0", [error.error for error in result.errors])
+    errors += [BundleError(message, place=policy.place) for message in messages[:1]]
 
 
 def _slots(est: dict[str, Any]) -> bool:

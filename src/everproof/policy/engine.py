@@ -10,7 +10,9 @@ from cedarpy import _internal
 from everproof.kernel.canonical import encode
 from everproof.kernel.words import Decision
 from everproof.policy.bundle import Bundle
+from everproof.policy.explain import Explainer, explanation
 from everproof.policy.explanation import Audience, Explanation
+from everproof.policy.parts import Parts, evaluated
 from everproof.policy.request import Request, bodies, closure
 from everproof.policy.slices import Kind, Slice, Sliced
 from everproof.policy.types import MisfitError
@@ -73,6 +75,16 @@ def _ask(asked: dict[str, Any], policies: Any, entities: str, by: Slice) -> _Ans
         return _Answer("NoDecision", _Diagnostics(errors=[f"the request cannot be evaluated: {error}"]))
 
 
+def _question(request: Request, kind: Sliced, by: Slice) -> dict[str, Any]:
+    principal, resource = request.principal.ref, request.resource.ref
+    return {
+        "principal": {"type": principal.type, "id": principal.id},
+        "action": kind.uid,
+        "resource": {"type": resource.type, "id": resource.id},
+        "context": encode(by.context.fit(request.context, "context")).decode(),
+    }
+
+
 class Engine:
     """Decides and explains by one bundle. Safe to share between threads; its slices are made when first asked for."""
 
@@ -81,6 +93,7 @@ class Engine:
         self.version = f"{CEDAR}, schema {bundle.schema.version}"
         self.facts = bundle.schema.facts
         self._kinds: dict[Kind, Sliced] = {}
+        self._parts: dict[Kind, Parts] = {}
         self._policies = {policy.id: policy for policy in bundle.policies}
 
     def sliced(self, kind: Kind) -> Sliced:
@@ -105,16 +118,10 @@ class Engine:
         try:
             kind = self.sliced((request.action.name, principal.type, resource.type))
             found = kind.slice(request)
-            known = encode(found.context.fit(request.context, "context")).decode()
+            asked = _question(request, kind, found)
             around = encode(found.entities(request)).decode()
         except MisfitError as error:
             return self._failed(str(error), context, entities)
-        asked = {
-            "principal": {"type": principal.type, "id": principal.id},
-            "action": kind.uid,
-            "resource": {"type": resource.type, "id": resource.id},
-            "context": known,
-        }
         answer = _ask(asked, found.handle, around, found)
         diagnostics = answer.diagnostics
         if answer.decision == "Allow" and not diagnostics.errors:
@@ -125,8 +132,34 @@ class Engine:
         return self._with_shadows(verdict, found, asked, around) if found.shadows else verdict
 
     def explain(self, request: Request, verdict: Verdict, audience: Audience = "caller") -> Explanation:
-        """Why the decision is as it is."""
-        return Explanation(summary=verdict.reason)
+        """Why ``verdict`` is as it is: to the caller, what is its own; to an auditor, all."""
+        reasons = tuple(self._policies[id_] for id_ in verdict.decision.reasons)
+        explainer = self._explainer(request, audience)
+        return explanation(
+            request,
+            explainer,
+            audience,
+            allowed=verdict.decision.allowed,
+            reasons=reasons,
+            errors=verdict.decision.errors if audience == "auditor" else tuple(map(_for_caller, verdict.failures)),
+        )
+
+    def _explainer(self, request: Request, audience: Audience) -> Explainer | None:
+        try:
+            kind = (request.action.name, request.principal.ref.type, request.resource.ref.type)
+            sliced = self.sliced(kind)
+            whole = sliced.whole
+            asked = _question(request, sliced, whole)
+            around = encode(whole.entities(request)).decode()
+        except (MisfitError, *_UNWRITABLE):
+            return None
+        parts = self._parts.get(kind)
+        if parts is None:
+            parts = self._parts[kind] = Parts(sliced)
+        answer = _ask(asked, parts.handle, around, whole)
+        if answer.decision == "NoDecision":
+            return None
+        return Explainer(request, parts, evaluated(answer.diagnostics.reason, answer.diagnostics.errors), audience)
 
     def _denied(self, answer: _Answer, context: bytes, entities: bytes, asked: str) -> Verdict:
         failures = tuple(_failure(text) for text in answer.diagnostics.errors)
@@ -159,6 +192,11 @@ class Engine:
             shadow_denies=tuple(policy.id for policy in applying if policy.effect == "forbid"),
             shadow_failures=tuple(map(_failure, answer.diagnostics.errors)),
         )
+
+
+def _for_caller(failure: Failure) -> str:
+    """An error as a caller may hear it: which policy, or what is wrong with its own request."""
+    return f"the policy {failure.policy} could not be evaluated" if failure.policy else failure.message
 
 
 def _failure(text: str) -> Failure:

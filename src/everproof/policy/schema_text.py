@@ -55,7 +55,7 @@ class _Raw(msgspec.Struct):
     actions: list[tuple[str, str, list[tuple[str, str]], dict[str, "_RawType"]]] = []
 
 
-_RawType = str | list["_RawType"] | dict[str, tuple["_RawType", bool]]  # type: ignore[misc]
+_RawType = str | list["_RawType"] | dict[str, tuple["_RawType", bool]]
 """A name; a list of one: the element of a set; a dict: a record."""
 
 

@@ -17,7 +17,8 @@
 An entity that is not described has no attributes and is in ``Space::"main"``.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -68,7 +69,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test: tuple[_Test, ...] = ()
 
 
-def trials_of(text: Text, schema: Schema, policies: Set[str]) -> list[Trial]:
+def trials_of(text: Text, schema: Schema, policies: AbstractSet[str]) -> list[Trial]:
     """The tests of one file.
 
     Raises:
@@ -109,7 +110,7 @@ class _Reader:
         assert declared is not None
         return self._known(entity.attributes, declared.attributes, ref.type, entity.is_)
 
-    def trial(self, test: _Test, entities: Mapping[Ref, Resource], policies: Set[str]) -> Trial:
+    def trial(self, test: _Test, entities: Mapping[Ref, Resource], policies: AbstractSet[str]) -> Trial:
         near = test.name
         action = self._schema.action(test.action)
         if action is None:

@@ -122,11 +122,7 @@ def fitted(value: Any, type_: Type, place: str) -> Any:
         MisfitError: it is not one.
     """
     if isinstance(type_, Simple):
-        if type(value) is not _PLAIN[type_.name]:
-            raise MisfitError(f"{place}: must be a {type_}, is a {_name(value)}")
-        if type_.name == "Long" and not -LONGEST - 1 <= value <= LONGEST:
-            raise MisfitError(f"{place}: is beyond 64 bits")
-        return value
+        return _fitted_simple(value, type_, place)
     if isinstance(type_, SetOf):
         if not isinstance(value, list | tuple | set | frozenset):
             raise MisfitError(f"{place}: must be a {type_}, is a {_name(value)}")
@@ -142,6 +138,14 @@ def fitted(value: Any, type_: Type, place: str) -> Any:
         return value
     if not isinstance(value, str):
         raise MisfitError(f"{place}: must be a {type_}, is a {_name(value)}")
+    return value
+
+
+def _fitted_simple(value: Any, type_: Simple, place: str) -> Any:
+    if type(value) is not _PLAIN[type_.name]:
+        raise MisfitError(f"{place}: must be a {type_}, is a {_name(value)}")
+    if type(value) is int and not -LONGEST - 1 <= value <= LONGEST:
+        raise MisfitError(f"{place}: is beyond 64 bits")
     return value
 
 
