@@ -21,7 +21,7 @@ from everproof.ledger import store
 from everproof.ledger.checkpoint import Checkpoint, open_checkpoint
 from everproof.ledger.commitment import DOMAIN, SALT_BYTES
 from everproof.ledger.edge import Edge
-from everproof.ledger.merkle import tree_root
+from everproof.ledger.merkle import leaf_hash, tree_root
 from everproof.ledger.note import NoteSigner
 from everproof.ledger.rollback import RollbackError, missing_copy, read_copy, require_continuation, write_copy
 from everproof.ledger.tiles import TileNodes
@@ -53,17 +53,6 @@ class Grown(msgspec.Struct, frozen=True):
     size: int
 
 
-class _Batch:
-    """What one transaction appends."""
-
-    __slots__ = ("leaves", "next", "rows")
-
-    def __init__(self, size: int) -> None:
-        self.next = size
-        self.rows: list[store.EntryRow] = []
-        self.leaves: list[bytes] = []
-
-
 class Ledger(LedgerView):
     """The one that writes. Made before or after the storage is started.
 
@@ -83,7 +72,8 @@ class Ledger(LedgerView):
             raise InputError("checkpoints are signed with Ed25519")
         self._keyring: Keyring = keyring
         self._copy = copy
-        self._batch: _Batch | None = None
+        self._first = 0
+        self._rows: list[store.EntryRow] = []
         self._tx: Transaction | None = None
         self._flushed: Transaction | None = None
         self._edge: Edge | None = None
@@ -122,20 +112,16 @@ class Ledger(LedgerView):
         Raises:
             RollbackError: the database does not continue what was signed.
         """
-        batch = self._batch if tx is self._tx else self._begin(tx)
-        assert batch is not None
+        if tx is not self._tx:
+            self._begin(tx)
         if not self._salts:
             chance = os.urandom(SALT_BYTES * SALTS_AT_ONCE)
             self._salts = [chance[at : at + SALT_BYTES] for at in range(0, len(chance), SALT_BYTES)]
         opening = self._salts.pop() + encode(entry)
         commitment = sha256(DOMAIN + opening).digest()
         sealed = self._keyring.seal(tx, entry.about, opening, context=commitment)
-        index = batch.next
-        batch.next = index + 1
-        batch.rows.append(
-            store.EntryRow(index, entry.id, entry.kind, milliseconds(entry.at), commitment, sealed.key_id, sealed.data)
-        )
-        batch.leaves.append(sha256(b"\x00" + commitment).digest())
+        index = self._first + len(self._rows)
+        self._rows.append((index, entry.id, entry.kind, milliseconds(entry.at), commitment, sealed.key_id, sealed.data))
         return Receipt(self.origin, index, entry.id)
 
     def record(self, entry: Entry) -> "asyncio.Future[Receipt]":
@@ -264,7 +250,7 @@ class Ledger(LedgerView):
         if (refusal := self._refusal) is not None:
             raise RollbackError(refusal.message, place=refusal.place, todo=refusal.todo)
 
-    def _begin(self, tx: Transaction) -> _Batch:
+    def _begin(self, tx: Transaction) -> None:
         self._require_sound()
         if tx is self._flushed:
             raise ConflictError("an entry came too late for its batch, so it would not be written")
@@ -272,23 +258,20 @@ class Ledger(LedgerView):
         if self._edge is None:
             size, _ = store.read_head(tx.connection)
             self._edge = Edge.load(size, lambda level, n: store.read_tile(tx.connection, level, n))
-        self._tx = tx
-        self._batch = _Batch(self._edge.size)
-        return self._batch
+        self._tx, self._first, self._rows = tx, self._edge.size, []
 
     def _flush(self, tx: Transaction) -> None:
         """Write what the batch appended, and the tree that it makes."""
-        batch, edge = self._batch, self._edge
-        if tx is not self._tx or batch is None or edge is None:
+        if tx is not self._tx or self._edge is None:
             return
         self._tx, self._flushed = None, tx
-        first = edge.size
-        tiles = edge.extend(batch.leaves)
+        edge, first, rows = self._edge, self._first, self._rows
+        tiles = edge.extend([leaf_hash(commitment) for _, _, _, _, commitment, _, _ in rows])
         if not store.grow_head(tx.connection, expected=first, size=edge.size, origin=self.origin):
             raise ConflictError(
                 "someone else has written to the ledger", todo="see that one server runs on this database, then restart"
             )
-        store.add_entries(tx.connection, batch.rows)
+        store.add_entries(tx.connection, rows)
         store.put_tiles(tx.connection, tiles)
         tx.publish(TOPIC, str(first), encode(Grown(first, edge.size)))
 

@@ -1,7 +1,7 @@
 """The tables of the ledger: entries with their sealed bodies, the tree in tiles, its head, and what was signed."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -85,16 +85,8 @@ def read_head(connection: Connection) -> tuple[int, str]:
     return row.size, row.origin
 
 
-class EntryRow(NamedTuple):
-    """An entry to be added, in the order of the table's columns."""
-
-    idx: int
-    id: str
-    kind: str
-    at: int
-    commitment: bytes
-    key_id: str
-    body: bytes
+EntryRow: TypeAlias = tuple[int, str, str, int, bytes, str, bytes]
+"""An entry to be added, in the order of the table's columns. A plain tuple: there is one for every append."""
 
 
 class TileRow(NamedTuple):
