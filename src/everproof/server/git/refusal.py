@@ -40,7 +40,7 @@ def refused(denials: Iterable[tuple[RefEvidence, Denied]], *, observed: bool = F
         # Where nothing permits, a better commit would not be permitted either: no advice on commits then.
         lines += _commits(evidence, advice if denied.decision.reasons else {})
         lines += [*_why(denied), ""]
-    return (*lines, *(f"hint: {line}" for line in advice), "")
+    return (*lines, *(f"hint: {line}" for line in advice), *([""] if advice else []))
 
 
 def fetch_refused(denied: Denied) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _why(denied: Denied) -> list[str]:
     # Policy may have allowed it, and its commit refused: a certificate that was used before, a credential just revoked.
     why = denied.reason if denied.decision.allowed else denied.explanation("caller").text()
     return [
-        *(f"  {line}" for line in why.splitlines()),
+        *(f"  {line}" for line in why.splitlines() if line),
         f"  recorded as entry {denied.receipt.index} ({denied.receipt.entry_id})",
     ]
 
