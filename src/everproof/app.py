@@ -2,12 +2,11 @@
 
 from everproof.authorize import Authorizer
 from everproof.authorize.bundles import Bundles, ruling
+from everproof.authorize.doors import doors_of
 from everproof.identity import Identity
 from everproof.identity.bindings import load_bindings
-from everproof.identity.issuers import IssuerKinds
 from everproof.identity.outbound import Outbound
-from everproof.integrations.github.ci import GitHubActions
-from everproof.integrations.oidc.issuer import OpenIdConnect
+from everproof.integrations.issuers import issuer_kinds
 from everproof.kernel.clock import Clock
 from everproof.kernel.settings import Settings
 from everproof.keys import Keyring, SigningKeys, open_root_key
@@ -44,11 +43,11 @@ class Everproof:
             origin=settings.issuer.removeprefix("https://"),
             copy=settings.checkpoint_copy,
         )
-        kinds = IssuerKinds()
-        for kind in (GitHubActions(), OpenIdConnect()):
-            kinds.register(kind)
+        kinds = issuer_kinds()
         outbound = Outbound(ca_file=settings.outbound.ca_file, private_hosts=settings.outbound.private_hosts)
-        self.identity = Identity(storage, self.signing, issuer=settings.issuer, fetch=outbound)
+        self.identity = Identity(
+            storage, self.signing, outbound, issuer=settings.issuer, token_endpoint=f"{settings.issuer}/oauth/token"
+        )
         bundle = ruling(storage)
         self.authorizer = Authorizer(
             storage,
@@ -58,11 +57,15 @@ class Everproof:
             known=self.identity.directory.principal,
         )
 
-        def trust(bundle: Bundle) -> None:
-            self.identity.trust(load_bindings(bundle.files, kinds))
+        def check(bundle: Bundle) -> None:
+            load_bindings(bundle.files, kinds)
+            doors_of(bundle.files)
 
-        self.bundles = Bundles(storage, self.authorizer, bundle, check=lambda bundle: load_bindings(bundle.files, kinds))
-        self.bundles.follow(trust)
+        def follow(bundle: Bundle) -> None:
+            self.identity.external.trust(load_bindings(bundle.files, kinds))
+
+        self.bundles = Bundles(storage, self.authorizer, bundle, check=check)
+        self.bundles.follow(follow)
 
     async def start(self) -> None:
         """Begin to decide and to record."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from everproof.authorize.authorizer import Authorizer
+from everproof.authorize.doors import doors_of
 from everproof.authorize.outcome import Allowed, Denied
 from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, save_bundle
-from everproof.kernel.words import MAIN_SPACE, Action, Proof, Ref, Resource
+from everproof.kernel.words import MAIN_SPACE, Action, Mode, Proof, Ref, Resource
 from everproof.policy import Bundle, Engine, load_bundle, starter_bundle
 from everproof.storage import Storage
 
@@ -37,7 +38,12 @@ class Bundles:
         self._check = check
         self._followers: list[Follower] = []
         self.current = bundle
+        self._modes = doors_of(bundle.files)
         storage.subscribe(TOPIC, self._heard)
+
+    def mode(self, door: str) -> Mode:
+        """How the ruling bundle wants ``door`` to treat a denial; a door that it does not name enforces."""
+        return self._modes.get(door, "enforce")
 
     def follow(self, follower: Follower) -> None:
         """Call ``follower`` with the bundle that rules, now and whenever another does."""
@@ -66,5 +72,6 @@ class Bundles:
         bundle = load_bundle(stored.files, commit=stored.commit)
         self._authorizer.engine = Engine(bundle)
         self.current = bundle
+        self._modes = doors_of(bundle.files)
         for follower in self._followers:
             follower(bundle)

@@ -58,4 +58,4 @@ def _greet(server: "Everproof", listening: "Listening") -> None:
     settings = server.settings
     print(f"\n{paint('Everproof', 'strong')} {paint('is up', 'good')}\n")
     print(fields([("address", listening.url), ("socket", settings.socket), ("state", settings.state)]))
-    print(fields([("ledger", f"{server.ledger.origin}, {server.ledger.size} entries")]))
+    print(fields([("ledger", f"{server.ledger.origin}, {server.ledger.size} entries")]), flush=True)

@@ -1,0 +1,1 @@
+"""The story, on a real server, real git over real SSH, and real tokens of a real OpenID issuer."""
