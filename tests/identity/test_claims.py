@@ -3,7 +3,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from everproof.identity.claims import ClaimRules, UnknownClaims, classify, plain
+from everproof.identity.claims import ClaimRules, Classes, UnknownClaims, plain
 from everproof.identity.external import ExternalTokens
 from everproof.identity.jose import JoseError
 from everproof.kernel.canonical import encode
@@ -17,7 +17,7 @@ RULES = ClaimRules(
 
 
 def test_every_claim_falls_in_one_class() -> None:
-    found = classify(["iss", "sub", "ref", "p_tier", "run", "new", "repo"], ["repo"], RULES)
+    found = Classes(["repo"], RULES).sort(["iss", "sub", "ref", "p_tier", "run", "new", "repo"])
     assert msgspec.to_builtins(found) == {
         "verified": ("iss", "repo"),
         "unverifiable": ("sub",),
@@ -28,7 +28,7 @@ def test_every_claim_falls_in_one_class() -> None:
 
 
 def test_an_issuer_whose_claims_are_its_owners_choice_has_no_unknown_ones() -> None:
-    assert classify(["anything"], [], ClaimRules(open=True)).unknown == ()
+    assert Classes([], ClaimRules(open=True)).sort(["anything"]).unknown == ()
 
 
 async def test_an_unknown_claim_is_told_and_recorded(
@@ -39,7 +39,7 @@ async def test_an_unknown_claim_is_told_and_recorded(
         await external.verify(issuer.mint(claims))
     token = await external.verify(issuer.mint(claims))
     assert unknown == [(issuer.url, "brand_new")]
-    assert token.proof.claims["classes"]["unknown"] == ("brand_new",)
+    assert token.proof.claims["classes"].unknown == ("brand_new",)
     assert token.proof.claims["token"]["brand_new"] == "1"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from everproof.identity import store
+from everproof.identity import credential_store as store
 from everproof.identity.dpop import DpopError, DpopNonceError
 from everproof.identity.jose import JoseError
 from everproof.identity.oauth import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from everproof.identity import store
+from everproof.identity import credential_store as store
 from everproof.identity.access_tokens import AccessTokens
 from everproof.identity.client_assertion import ClientAssertions, ClientKey
 from everproof.identity.credentials import Credentials

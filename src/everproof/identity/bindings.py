@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from everproof.identity.claims import REGISTERED
+from everproof.identity.claims import REGISTERED, Classes
 from everproof.identity.conditions import Condition, Wanted, condition, text_of
 from everproof.identity.issuers import IssuerKind, IssuerKinds
 from everproof.identity.jose import Algorithm, JoseError
@@ -83,6 +83,7 @@ class Binding(msgspec.Struct, frozen=True):
     attributes: tuple[tuple[str, Template | bool], ...]
     parents: tuple[Ref, ...]
     space: str
+    classes: Classes
 
     def first_failure(self, claims: Mapping[str, Any]) -> str | None:
         """The name of a claim that is not as wanted, or None if the token fits."""
@@ -284,6 +285,7 @@ def _binding(
         attributes=attributes,
         parents=(*(Ref("Group", group) for group in table.groups), Ref("Space", table.space)),
         space=table.space,
+        classes=Classes(conditions, kind.rules),
     )
 
 

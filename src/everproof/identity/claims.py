@@ -24,6 +24,10 @@ MAX_TOLD: Final = 1000
 """Names that are remembered; beyond it nothing is told, since someone is inventing them."""
 
 
+MAX_KNOWN: Final = 64
+"""Sets of claims that are remembered for one binding."""
+
+
 class ClaimRules(msgspec.Struct, frozen=True, kw_only=True):
     """What a kind of issuer says in its tokens. ``open``: its claims are its owner's choice, so none is unknown."""
 
@@ -50,21 +54,37 @@ class Classified(msgspec.Struct, frozen=True, omit_defaults=True):
     unknown: tuple[str, ...] = ()
 
 
-def classify(names: Iterable[str], conditions: Iterable[str], rules: ClaimRules) -> Classified:
-    """Sort ``names``, given which of them the binding's ``conditions`` have checked."""
-    checked = REGISTERED.union(conditions)
-    found: tuple[list[str], ...] = ([], [], [], [], [])
-    for name in names:
-        if name in checked:
-            kind = 0
-        elif name in rules.required:
-            kind = 1
-        elif name in rules.unchecked:
-            kind = 3
-        else:
-            kind = 2 if rules.knows(name) else 4
-        found[kind].append(name)
-    return Classified(*map(tuple, found))
+class Classes:
+    """Sorts the claims of tokens that one binding fits. Tokens of one issuer carry the same claims again and again."""
+
+    def __init__(self, conditions: Iterable[str], rules: ClaimRules) -> None:
+        self._checked = REGISTERED.union(conditions)
+        self._rules = rules
+        self._known: dict[tuple[str, ...], Classified] = {}
+
+    def sort(self, claims: Iterable[str]) -> Classified:
+        """The classes of ``claims``, given that the binding's conditions have been checked."""
+        names = tuple(claims)
+        found = self._known.get(names)
+        if found is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            found = self._known[names] = self._sort(names)
+        return found
+
+    def _sort(self, names: tuple[str, ...]) -> Classified:
+        found: tuple[list[str], ...] = ([], [], [], [], [])
+        for name in names:
+            if name in self._checked:
+                kind = 0
+            elif name in self._rules.required:
+                kind = 1
+            elif name in self._rules.unchecked:
+                kind = 3
+            else:
+                kind = 2 if self._rules.knows(name) else 4
+            found[kind].append(name)
+        return Classified(*map(tuple, found))
 
 
 def require_claims(claims: Mapping[str, Any], rules: ClaimRules) -> None:
@@ -112,7 +132,11 @@ def _moment(claims: Mapping[str, Any], name: str, now: datetime) -> datetime:
 def plain(value: Any) -> Any:
     """A claim's value in what policy and ledger know: no nulls, no floats, no integers that are not safe."""
     if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items() if one is not None and name.isascii()}
+        return {
+            name: one if type(one) is str else plain(one)  # nearly all are, and calls cost
+            for name, one in value.items()
+            if one is not None and name.isascii()
+        }
     if isinstance(value, list):
         return [plain(one) for one in value if one is not None]
     if isinstance(value, float) or (type(value) is int and abs(value) > MAX_INTEGER):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from everproof.identity.bindings import NOBODY, Binding, TrustBindings, TrustedIssuer
-from everproof.identity.claims import Told, UnknownClaims, classify, plain, require_claims, require_times
+from everproof.identity.claims import Told, UnknownClaims, plain, require_claims, require_times
 from everproof.identity.jose import JoseError, Jws, read_jws, read_object, verify_signature
 from everproof.identity.jwks import IssuerKeys
 from everproof.kernel.canonical import encode
@@ -88,7 +88,7 @@ class ExternalTokens:
     def _proof(
         self, claims: dict[str, Any], issuer: TrustedIssuer, binding: Binding, issued: datetime, expires: datetime
     ) -> Proof:
-        classes = classify(claims, binding.conditions, issuer.kind.rules)
+        classes = binding.classes.sort(claims)
         if classes.unknown:
             self._unknown.seen(issuer.url, classes.unknown)
         return Proof(
@@ -96,7 +96,7 @@ class ExternalTokens:
             principal=binding.principal(claims, issuer.kind.attributes(claims)),
             at=min(issued, self._clock.now()),
             expires=expires,
-            claims={"binding": binding.name, "token": plain(claims), "classes": msgspec.to_builtins(classes)},
+            claims={"binding": binding.name, "token": plain(claims), "classes": classes},
         )
 
 

@@ -7,6 +7,7 @@ JOSE library does. The vectors in the tests hold this to joserfc's answers.
 import binascii
 import json
 import re
+from functools import lru_cache
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
@@ -26,6 +27,8 @@ MAX_TOKEN_BYTES: Final = 16 * 1024
 """Five times the largest token that a CI system is known to issue."""
 MAX_DEPTH: Final = 8
 """Of nested objects and arrays; known tokens have three."""
+MAX_KNOWN_HEADER: Final = 512
+"""Characters of a header that is remembered."""
 MAX_INTEGER: Final = 2**53 - 1
 """Beyond it two JSON readers may see two numbers (RFC 8259, section 6)."""
 
@@ -82,11 +85,17 @@ def read_jws(token: str, *, max_bytes: int = MAX_TOKEN_BYTES) -> Jws:
     """
     header, payload, signature = split_compact(token, max_bytes=max_bytes)
     return Jws(
-        header=read_header(header),
+        header=_known_header(header) if len(header) <= MAX_KNOWN_HEADER else read_header(header),
         payload=segment_bytes(payload),
         signing_input=token[: len(header) + 1 + len(payload)].encode(),
         signature=segment_bytes(signature),
     )
+
+
+@lru_cache(maxsize=256)
+def _known_header(segment: str) -> dict[str, Any]:
+    """An issuer's tokens have one header for each of its keys. What is returned is shared: nobody changes it."""
+    return read_header(segment)
 
 
 def read_header(segment: str) -> dict[str, Any]:

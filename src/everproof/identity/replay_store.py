@@ -1,16 +1,15 @@
 """What was used: the first use of a token binds it to a key, a single-use assertion is spent. Decided in the commit."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, delete, select
-from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, bindparam, delete, exists, insert, select
 
 from everproof.identity.oauth import ReplayedError
 from everproof.kernel.clock import MAX_SKEW, milliseconds
 from everproof.storage import Transaction, metadata
+from everproof.storage.prepared import Prepared
 
 OUTLIVES: Final = MAX_SKEW * 4
 """A row outlives the last moment at which its token could still be accepted, whichever replica's clock decides."""
@@ -26,12 +25,15 @@ token_bindings: Final = Table(
 )
 """``key`` is the thumbprint that a token belongs to; ``credential`` is what it became the parent of."""
 
-_INSERT: Final[dict[str, Any]] = {
-    name: insert(token_bindings)
-    .on_conflict_do_nothing(index_elements=["token"])
-    .execution_options(preserve_rowcount=True)
-    for name, insert in (("sqlite", insert_sqlite), ("postgresql", insert_postgresql))
-}
+_GIVEN: Final = {column.name: bindparam(f"given_{column.name}", type_=column.type) for column in token_bindings.c}
+_INSERT: Final = Prepared(
+    insert(token_bindings).from_select(
+        list(_GIVEN),
+        select(*_GIVEN.values()).where(~exists().where(token_bindings.c.token == _GIVEN["token"])),
+        include_defaults=False,
+    )
+)
+"""Decides and writes in one statement. There is one writer, and the primary key stands behind it."""
 
 
 class FirstUse(msgspec.Struct, frozen=True):
@@ -79,5 +81,10 @@ def forget_expired(tx: Transaction) -> None:
 
 
 def _insert(tx: Transaction, token: bytes, key: str, expires: datetime, credential: str) -> bool:
-    row = {"token": token, "key": key, "credential": credential, "expires": milliseconds(expires + OUTLIVES)}
-    return tx.connection.execute(_INSERT[tx.connection.dialect.name], row).rowcount == 1
+    row = {
+        "given_token": token,
+        "given_key": key,
+        "given_credential": credential,
+        "given_expires": milliseconds(expires + OUTLIVES),
+    }
+    return _INSERT.run(tx.connection, row) == 1

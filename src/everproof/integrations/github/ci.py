@@ -153,7 +153,8 @@ class GitHubActions:
         """As in ``IssuerKind``."""
         found: dict[str, Any] = {"platform": "github", "issuer": claims["iss"]}
         for name, claim in _ATTRIBUTES.items():
-            if text := text_of(claims.get(claim)):
+            value = claims.get(claim)
+            if text := value if type(value) is str else text_of(value):
                 found[name] = text
         found["ref_protected"] = text_of(claims.get("ref_protected")) == "true"
         return found
