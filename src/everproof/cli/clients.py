@@ -53,7 +53,7 @@ def add_service(
 
 @machines.command("token")
 def machine_token(
-    machine: Annotated[str, typer.Argument(metavar="[ID]", help="The machine's id; else it chooses.")] = "",
+    machine: Annotated[str, typer.Argument(metavar="ID", help="The machine's id; else it chooses.")] = "",
     *,
     group: Groups = [],  # noqa: B006 - Typer's own form
     minutes: Annotated[int, typer.Option(min=1, max=7 * 1440, help="How long the token is good.")] = 60,

@@ -94,7 +94,7 @@ def add(
 
 @app.command()
 def invite(
-    who: Annotated[str, typer.Argument(metavar="[ID]", help="The person's id; else they choose it.")] = "",
+    who: Annotated[str, typer.Argument(metavar="ID", help="The person's id; else they choose it.")] = "",
     *,
     group: Annotated[list[str], typer.Option("--group", help="A group to be in.")] = [],  # noqa: B006 - Typer's own form
     hours: Annotated[int, typer.Option(min=1, max=168, help="How long the link is good.")] = 24,

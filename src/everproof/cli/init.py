@@ -65,7 +65,7 @@ class _Ids(NamedTuple):
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository [default: this one].")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The repository [default: this one].")] = Path(),
     *,
     audience: Annotated[
         str | None, typer.Option(help="Your server's address, which jobs ask their tokens for.", show_default=False)

@@ -87,7 +87,7 @@ def main() -> None:
     from everproof.kernel.errors import Error
 
     try:
-        app()
+        app(prog_name="everproof")
     except Error as error:
         _complain(error)
         raise SystemExit(EXIT_FAILED if error.code in NO else EXIT_USAGE) from None

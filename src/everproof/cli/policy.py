@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check, test, explain, compare and apply policies.", no_args_is_help=True)
 
 Place = Annotated[
-    str, typer.Argument(metavar="[DIR]", help="A folder with .everproof/, or a git commit.", show_default=False)
+    str, typer.Argument(metavar="DIR", help="A folder with .everproof/, or a git commit.", show_default=False)
 ]
 
 

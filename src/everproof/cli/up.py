@@ -42,20 +42,41 @@ def up(
     settings = msgspec.structs.replace(load_settings(state), **changes)
 
     from everproof.app import Everproof
+    from everproof.identity.enrolment import invite_first_administrator
     from everproof.server.serve import serve
 
     server = Everproof(settings)
+    invitation = invite_first_administrator(server.storage, server.identity.directory)
+    secret = invitation.secret if invitation else ""
+    serving = serve(server, ready=lambda listening: _greet(server, listening, secret))
     try:
         import uvloop
     except ImportError:  # where there is none of it, asyncio's own loop serves
-        asyncio.run(serve(server, ready=lambda listening: _greet(server, listening)))
+        asyncio.run(serving)
     else:
-        uvloop.run(serve(server, ready=lambda listening: _greet(server, listening)))
+        uvloop.run(serving)
 
 
-def _greet(server: "Everproof", listening: "Listening") -> None:
+def _greet(server: "Everproof", listening: "Listening", secret: str) -> None:
     """Say where the server is, and how the first administrator comes in."""
+    from everproof.cli.links import with_ca
+    from everproof.identity.enrolment import link
+
     settings = server.settings
-    print(f"\n{paint('Everproof', 'strong')} {paint('is up', 'good')}\n")
-    print(fields([("address", listening.url), ("socket", settings.socket), ("state", settings.state)]))
-    print(fields([("ledger", f"{server.ledger.origin}, {server.ledger.size} entries")]), flush=True)
+    about = [
+        ("address", listening.url),
+        ("state", settings.state),
+        ("ledger", f"{server.ledger.origin}, {server.ledger.size} entries"),
+        ("bundle", server.bundles.current.commit or "the built-in one"),
+    ]
+    print(f"\n{paint('Everproof is up', 'good')}\n\n{_indented(fields(about))}\n")
+    if secret:
+        ca = listening.certificates.ca_file.read_text()
+        command = f"everproof login --enrol '{with_ca(link(listening.url, secret), ca)}'"
+        print("  Nobody administers it yet. Enrol with this link, which is good once and for a day:\n")
+        print(f"    {paint(command, 'strong')}\n")
+    print(paint("  Ctrl-C stops it. `everproof doctor` looks for what is wrong.\n", "faint"), flush=True)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
