@@ -273,9 +273,11 @@ class AuthZEN:
         """
         if subject == caller.principal.ref:
             return caller
+        proof = self._vouch(caller, subject)
         if caller.principal.ref.type != ENFORCER:
             allowed(await self._authorizer.authorize(caller, ASK, Resource(ref=subject, parents=(MAIN_SPACE,))))
-        return self._vouch(caller, subject)
+            return msgspec.structs.replace(proof, vouched_by=None)
+        return proof
 
 
 def cedar_record(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Ref,
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
+from everproof.server.resources import credential_resource
 from everproof.storage import Change, Storage, Transaction
 
 T = TypeVar("T")
@@ -235,9 +236,12 @@ class IdentityDoor:
 
     async def lineage(self, call: Call, id: str) -> Lineage:  # noqa: A002 - as above
         """Tell what a credential came from and what came from it."""
-        about = Resource(ref=Ref("Credential", id), parents=(MAIN_SPACE,))
-        await self._may(call, READ, about)
-        return await asyncio.to_thread(lineage, self._storage, id)
+        proof = self._callers.prove(call.scope)
+        found = await asyncio.to_thread(lineage, self._storage, id)
+        itself = found.ancestors[-1]
+        about = credential_resource(id, itself.principal, proof, kind=itself.kind)
+        allowed(await self._authorizer.authorize(proof, READ, about))
+        return found
 
     async def revoke(self, call: Call, body: Revocation) -> Ended:
         """End a credential or a key, and all that descends from it."""
@@ -245,13 +249,15 @@ class IdentityDoor:
             raise InputError("give either credential or key", place="body")
         proof = self._callers.prove(call.scope)
         if body.credential:
-            about = await asyncio.to_thread(self._credential, body.credential)
+            owner, kind = await asyncio.to_thread(self._owner, body.credential)
+            about = credential_resource(body.credential, owner, proof, kind=kind)
             reason = f"{body.reason}, by {proof.principal.ref}"
             outcome = await self._authorizer.authorize(
                 proof, REVOKE, about, within=lambda tx: self._credentials.revoke(tx, body.credential, reason)
             )
         else:
-            about = self._key(body.key)
+            held = self._directory.key(body.key)
+            about = credential_resource(body.key, held.principal if held else None, proof, kind="key")
             outcome = await self._authorizer.authorize(
                 proof, REVOKE, about, within=lambda tx: roster.revoke_key(tx, body.key, body.reason)
             )
@@ -277,15 +283,8 @@ class IdentityDoor:
             return Resource(ref=ref, parents=(MAIN_SPACE,))
         return Resource(ref=ref, attributes=known.attributes, parents=known.parents)
 
-    def _credential(self, id_: str) -> Resource:
-        found = self._credentials.live(id_)
+    def _owner(self, credential: str) -> tuple[Ref, str]:
+        found = self._credentials.live(credential)
         if found is None:
-            raise NotFoundError("there is no such credential, or it has ended", place="body: credential")
-        owner = found.principal
-        attributes = {"kind": found.kind, "principal_id": owner.id, "principal_type": owner.type}
-        return Resource(ref=Ref("Credential", id_), attributes=attributes, parents=(MAIN_SPACE,))
-
-    def _key(self, name: str) -> Resource:
-        found = self._directory.key(name)
-        owner = {} if found is None else {"principal_id": found.principal.id, "principal_type": found.principal.type}
-        return Resource(ref=Ref("Credential", name), attributes={"kind": "key", **owner}, parents=(MAIN_SPACE,))
+            raise NotFoundError("there is no such credential, or it has ended")
+        return found.principal, found.kind

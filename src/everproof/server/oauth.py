@@ -16,14 +16,14 @@ from everproof.identity.introspection import INACTIVE, Introspection, find_token
 from everproof.identity.oauth import InvalidClientError, InvalidRequestError
 from everproof.identity.token_request import read_token_request
 from everproof.kernel.errors import Error, RefusedError, UnavailableError
-from everproof.kernel.words import MAIN_SPACE, Action, Fact, Ref, Resource
+from everproof.kernel.words import Action, Fact
 from everproof.keys import SigningKeys
 from everproof.server.caller import Callers
 from everproof.server.http import BareRoute, Call, Reply, Route
 from everproof.server.http.body import MAX_FIELDS, read_body, require_media
 from everproof.server.http.call import FORM, send_reply
 from everproof.server.http.route import Declaration
-from everproof.server.resources import SERVER
+from everproof.server.resources import SERVER, credential_resource
 from everproof.storage import Transaction
 
 TOKEN: Final = "/oauth/token"  # noqa: S105 - an address
@@ -173,7 +173,7 @@ class OAuth:
         """Say what a token is worth now (RFC 7662); to those who may not know, that it is worth nothing."""
         proof = self._callers.prove(call.scope)
         found = find_token(self._tokens, form.token)
-        about = SERVER if found is None else Resource(ref=Ref("Audience", found.audience), parents=(MAIN_SPACE,))
+        about = SERVER if found is None else credential_resource(found.credential, found.proof.principal.ref, proof)
         outcome: Outcome = await self._authorizer.authorize(proof, _INTROSPECTION, about)
         told = INACTIVE if isinstance(outcome, Denied) else introspect(self._tokens, form.token)
         return Reply.of(told)
@@ -184,15 +184,10 @@ class OAuth:
         found = find_token(self._tokens, form.token)
         if found is None:
             return Reply()
-        owner = found.proof.principal.ref
-        credential = Resource(
-            ref=Ref("Credential", found.credential),
-            attributes={"kind": "access-token", "principal_id": owner.id, "principal_type": owner.type},
-            parents=(MAIN_SPACE,),
-        )
+        about = credential_resource(found.credential, found.proof.principal.ref, proof)
         reason = f"revoked by {proof.principal.ref}"
         outcome = await self._authorizer.authorize(
-            proof, _REVOCATION, credential, within=lambda tx: self._credentials.revoke(tx, found.credential, reason)
+            proof, _REVOCATION, about, within=lambda tx: self._credentials.revoke(tx, found.credential, reason)
         )
         if isinstance(outcome, Denied):
             raise UnauthorizedClientError(outcome, exchange=False)
