@@ -6,9 +6,10 @@ is never an effect without its entry, nor an entry without its effect.
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
+from typing_extensions import TypeVar
 
 from everproof.authorize.facts import FactSource, facts_of_proof
 from everproof.authorize.outcome import _SEAL, Allowed, Audience, Denied
@@ -36,7 +37,7 @@ from everproof.storage import Change, Storage, Transaction
 
 A = TypeVar("A", bound=Action)
 R = TypeVar("R", bound=Resource)
-T = TypeVar("T")
+T = TypeVar("T", default=None)
 
 ENTRY_KIND: Final = "decision"
 
@@ -104,7 +105,7 @@ class Authorizer:
         verdict = engine.decide(asked)
         kept = _Pending(self._ledger, engine.version, proof, asked, verdict, known, at, detail, mode, request)
 
-        decided = await self._storage.write(_Decided(kept, within))
+        decided = await self._storage.write(_Decided(kept, within, _outside_scope(proof, action)))
         if decided.refusal is None and proof.credential is not None and not self._is_live(proof.credential):
             # Revoked while this was on its way to the disk: whoever revoked it has been told that it is dead.
             refusal = RefusedError("the credential was revoked")
@@ -148,6 +149,17 @@ class Authorizer:
         for source in self._sources:
             facts.extend(source.facts(proof, action, resource, at))
         return facts
+
+
+def _outside_scope(proof: Proof, action: Action) -> RefusedError | None:
+    """A token that was narrowed to a scope does nothing outside it, whatever policy lets its principal do."""
+    scope = proof.claims.get("scope")
+    if scope is None or action.name in scope:
+        return None
+    return RefusedError(
+        f"the token's scope, {' '.join(scope)}, does not include {action.name}",
+        todo=f"ask for a token with the scope {action.name}",
+    )
 
 
 class _Pending(msgspec.Struct):
