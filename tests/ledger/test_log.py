@@ -210,7 +210,7 @@ async def test_an_erased_person_is_no_longer_read_and_still_proven(house: House)
     house.storage.write_now(lambda tx: house.keyring.erase(tx, about))
     with pytest.raises(ErasedError):
         house.ledger.read(theirs.index)
-    assert [one.entry is None for one in house.ledger.tail()] == [True, False]
+    assert [(one.state, one.entry is None) for one in house.ledger.tail()] == [("erased", True), ("readable", False)]
     await house.storage.start()
     assert verify_proof(await house.ledger.prove(theirs.index), house.log).entry is None
     with pytest.raises(ErasedError):

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from everproof.kernel.canonical import encode
-from everproof.keys import Keyring, SigningKeys, open_root_key
+from everproof.keys import Keyring, SealError, SigningKeys, open_root_key
 from everproof.ledger import Ledger, LedgerView, Problem, RollbackError, Verification, verify_ledger, verify_proof
 from everproof.ledger.commitment import DOMAIN, commit
 from everproof.ledger.edge import Edge
@@ -78,6 +78,13 @@ def test_a_changed_row_is_found_with_its_index_and_nothing_else_is_blamed(signed
         signed.sql("delete from ledger_entries where idx = 417")
         signed.sql("insert into ledger_entries select * from kept")
     assert signed.verify().holds
+
+
+def test_who_follows_the_ledger_gets_past_a_changed_entry(signed: House) -> None:
+    signed.sql("update ledger_entries set body = (select body from ledger_entries where idx = 4) where idx = 598")
+    assert [one.state for one in signed.ledger.tail(596)] == ["readable", "changed", "readable"]
+    with pytest.raises(SealError):
+        signed.ledger.read(598)
 
 
 def test_two_entries_that_changed_places_are_both_named(signed: House) -> None:

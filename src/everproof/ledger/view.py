@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from sqlalchemy import Row
@@ -11,7 +11,7 @@ from everproof.kernel.canonical import encode
 from everproof.kernel.clock import from_milliseconds
 from everproof.kernel.errors import ConflictError, Error, NotFoundError
 from everproof.kernel.words import Entry
-from everproof.keys import ErasedError
+from everproof.keys import ErasedError, SealError
 from everproof.ledger import store
 from everproof.ledger.checkpoint import Checkpoint, parse_checkpoint
 from everproof.ledger.commitment import COMMITMENT_BYTES, DOMAIN, SALT_BYTES
@@ -49,13 +49,17 @@ class ChangedError(Error):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """One entry with its place; ``entry`` is None where its person was erased, so that nobody can read it."""
+    """One entry with its place; ``entry`` is None where nobody can read it.
+
+    That is where its person was ``erased``, or its row was ``changed``; who follows the ledger must get past both.
+    """
 
     index: int
     id: str
     kind: str
     at: datetime
     entry: Entry | None
+    state: Literal["readable", "erased", "changed"] = "readable"
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -118,9 +122,7 @@ class LedgerView:
                 rows = store.read_last_entries(connection, limit, kind)
             else:
                 rows = store.read_entries(connection, after + 1, limit, kind)
-        return [
-            Recorded(row.idx, row.id, row.kind, from_milliseconds(row.at), self._entry_or_none(row)) for row in rows
-        ]
+        return [self._recorded(row) for row in rows]
 
     def proof(self, index: int, *, disclose: bool = False) -> bytes:
         """A tlog-proof of the entry at ``index`` under the checkpoint signed last; ``disclose``: with the entry in it.
@@ -208,9 +210,14 @@ class LedgerView:
         except ErasedError:
             return None
 
-    def _entry_or_none(self, row: Row[Any]) -> Entry | None:
-        opening = self._opening_or_none(row)
-        return None if opening is None else decode_entry(opening)
+    def _recorded(self, row: Row[Any]) -> Recorded:
+        at = from_milliseconds(row.at)
+        try:
+            return Recorded(row.idx, row.id, row.kind, at, decode_entry(self._opening(row)))
+        except ErasedError:
+            return Recorded(row.idx, row.id, row.kind, at, None, "erased")
+        except SealError:
+            return Recorded(row.idx, row.id, row.kind, at, None, "changed")
 
     def _prove(self, row: Row[Any], note: bytes, nodes: TileNodes, *, disclose: bool) -> bytes:
         checkpoint = _unverified(note)
