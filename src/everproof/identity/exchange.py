@@ -152,7 +152,11 @@ class Exchange:
         lifetime = min(request.lifetime, MAX_LIFETIME)
         return Plan(
             proof=proof,
-            resource=Resource(ref=Ref("Audience", audience), parents=(Ref("Space", space),)),
+            resource=Resource(
+                ref=Ref("Audience", audience),
+                attributes={"own": audience == self._tokens.issuer},
+                parents=(Ref("Space", space),),
+            ),
             context={"scope": list(scope), "lifetime": int(lifetime.total_seconds()), "key_bound": not plain_jwt},
             source=source,
             client=client,
@@ -266,6 +270,9 @@ class Exchange:
             proof = msgspec.structs.replace(proof, key=key, vouched_by=acting.proof.principal.ref)
         if key is None:
             raise InvalidRequestError("the token is bound to no key", place="subject_token")
+        # Its scope bounds what comes out (``within``), and does not have to name the exchange itself.
+        claims = {name: value for name, value in proof.claims.items() if name != "scope"}
+        proof = msgspec.structs.replace(proof, claims={**claims, "narrowed_from": list(token.scope)})
         self._key(dpop, key)
         return self.plan(
             request, proof, source=token, client=token.client, latest=latest, within=token.scope,
