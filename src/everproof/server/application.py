@@ -8,6 +8,7 @@ from everproof.identity.vouching import vouched
 from everproof.server import authzen, oauth
 from everproof.server.authzen import AuthZEN
 from everproof.server.caller import Callers
+from everproof.server.entrance import Entrance
 from everproof.server.git.door import GitDoor
 from everproof.server.git.routes import routes as git_routes
 from everproof.server.health import Health
@@ -60,6 +61,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *questions.routes(),
         *tokens.routes(),
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
+        *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *policy.routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers).routes(),
         *Tlog(app.ledger).routes(),

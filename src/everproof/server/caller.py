@@ -100,6 +100,19 @@ class Callers:
             owned.add(mark)
         return token.proof
 
+    def key(self, scope: Scope) -> str:
+        """The thumbprint of the key that the caller, who has no token yet, shows for this request.
+
+        Raises:
+            UnauthenticatedError: it was not shown.
+            InputError: a header stands there twice.
+        """
+        call = Call(scope)
+        proof = call.header(b"dpop")
+        if proof is None:
+            raise NoTokenError("no key was shown")
+        return self._dpop.verify(proof, method=call.method, url=self._issuer + call.path)
+
 
 def _owned(scope: Scope) -> set[bytes] | None:
     """What this connection is remembered to hold; None where nobody can tell that it stays with one caller."""

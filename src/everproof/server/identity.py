@@ -185,7 +185,7 @@ class IdentityDoor:
 
         if body.type == "User" and body.jwks:
             raise InputError("people prove themselves with SSH keys", place="body: jwks")
-        return await self._do(call, ENROL, self._identity(ref), enrol, {"groups": list(body.groups)})
+        return await self._do(call, ENROL, self._identity(ref, body.groups), enrol)
 
     async def change(self, call: Call, type: str, id: str, body: Changes) -> Known:  # noqa: A002 - as above
         """Change what is on record of a principal; disabling ends all that was issued to it."""
@@ -202,7 +202,7 @@ class IdentityDoor:
             return record
 
         changed = {name: value for name, value in msgspec.to_builtins(body).items() if value is not None}
-        await self._do(call, ADMINISTER, self._identity(ref), change, {"changed": sorted(changed)})
+        await self._do(call, ADMINISTER, self._identity(ref, body.groups or ()), change, {"changed": sorted(changed)})
         return Known(self._directory.record(ref), self._directory.keys_of(ref))
 
     async def add_key(self, call: Call, type: str, id: str, body: NewKey) -> KeyRecord:  # noqa: A002 - as above
@@ -276,12 +276,13 @@ class IdentityDoor:
         outcome = await self._authorizer.authorize(proof, action, about, within=within, detail=detail)
         return allowed(outcome).outcome
 
-    def _identity(self, ref: Ref) -> Resource:
-        """A principal as the object of an action."""
+    def _identity(self, ref: Ref, groups: Texts = ()) -> Resource:
+        """A principal as the object of an action; in ``groups`` too, which it is to be in."""
+        parents = tuple(Ref("Group", group) for group in groups)
         known = self._directory.principal(ref)
         if known is None:
-            return Resource(ref=ref, parents=(MAIN_SPACE,))
-        return Resource(ref=ref, attributes=known.attributes, parents=known.parents)
+            return Resource(ref=ref, parents=(*parents, MAIN_SPACE))
+        return Resource(ref=ref, attributes=known.attributes, parents=tuple(dict.fromkeys((*parents, *known.parents))))
 
     def _owner(self, credential: str) -> tuple[Ref, str]:
         found = self._credentials.live(credential)
