@@ -196,15 +196,15 @@ def _type_errors(statement: Statement, schema: Schema) -> list[BundleError]:
     messages = plain_messages("policy0", [error.error for error in result.errors])
     places = [(statement.named(message), message) for message in messages]
     # What names nothing of the text mostly follows from what does.
-    named = [(at, message) for at, message in places if at is not None] or [(_condition(statement), messages[0])]
+    named = [(at, message) for at, message in places if at is not None] or [(_about_as_a_whole(statement, messages[0]), messages[0])]
     return [statement.source.error(message, at) for at, message in named]
 
 
-def _condition(statement: Statement) -> int:
-    for word in ("when", "unless"):
-        if (at := statement.find(word)) is not None:
-            return at
-    return statement.start
+def _about_as_a_whole(statement: Statement, message: str) -> int:
+    """Where to look when the message names no word of the text: the scope, or the first condition."""
+    words = ("permit", "forbid") if "scope" in message else ("when", "unless")
+    places = (statement.find(word) for word in words)
+    return next((at for at in places if at is not None), statement.start)
 
 
 def _validate_link(policy: Policy, schema: Schema, errors: list[BundleError]) -> None:

@@ -31,6 +31,7 @@ class Schema:
         self.version = hashlib.sha256(text.encode()).hexdigest()[:12]
         self._groups: dict[str, frozenset[str]] = {}
         self._reach: dict[str, frozenset[str]] = {}
+        self._narrowed: dict[tuple[str, str, str, frozenset[str]], Handle] = {}
 
     @property
     def facts(self) -> frozenset[str]:
@@ -80,6 +81,13 @@ class Schema:
         The engine's work for a request grows with the schema's actions and with the attributes that are declared and
         given; a slice of policies looks at few of either.
         """
+        key = (action.name, principal, resource, reads)
+        found = self._narrowed.get(key)
+        if found is None:
+            found = self._narrowed[key] = self._narrow(action, principal, resource, reads)
+        return found
+
+    def _narrow(self, action: ActionType, principal: str, resource: str, reads: frozenset[str]) -> Handle:
         if any("::" in name for name in (*self.types.entities, *(type_ for type_, _ in action.parents))):
             return self.handle
         lines = []
