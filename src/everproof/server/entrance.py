@@ -5,6 +5,7 @@ server by is given to anyone: who has its fingerprint from a link can tell wheth
 """
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -13,16 +14,13 @@ from everproof.authorize import Authorizer
 from everproof.identity import Identity, PrincipalRecord
 from everproof.identity.access_tokens import subject
 from everproof.identity.challenges import Challenge
-from everproof.identity.dpop import DpopError
 from everproof.identity.enrolment import ACTION as ENROL
-from everproof.identity.enrolment import EnrolmentRequest, identity_resource, invite, link
+from everproof.identity.enrolment import EnrolmentRequest, invite, link
 from everproof.identity.exchange import TokenReply
 from everproof.identity.machines import JoinRequest, join_token
-from everproof.identity.records import MAIN
 from everproof.identity.token_request import TokenRequest
 from everproof.kernel.errors import NotFoundError
-from everproof.kernel.settings import Settings
-from everproof.kernel.words import Ref
+from everproof.kernel.words import MAIN_SPACE, Ref, Resource
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
@@ -97,12 +95,14 @@ class JoinTokenMade(msgspec.Struct, frozen=True):
 class Entrance:
     """The ways in."""
 
-    def __init__(self, authorizer: Authorizer, identity: Identity, callers: Callers, settings: Settings) -> None:
+    def __init__(
+        self, authorizer: Authorizer, identity: Identity, callers: Callers, *, issuer: str, state: Path
+    ) -> None:
         self._authorizer = authorizer
         self._identity = identity
         self._callers = callers
-        self._issuer = settings.issuer
-        self._ca = settings.state / CA_FILE
+        self._issuer = issuer
+        self._ca = state / CA_FILE
 
     def routes(self) -> list[Route]:
         """What is served."""
@@ -132,7 +132,7 @@ class Entrance:
 
     async def login(self, call: Call, body: LoginAnswer) -> TokenReply:
         """Log in: an SSH signature for a token, bound to the key of the request's DPoP proof."""
-        key = self._shown(call, LOGIN)
+        key = self._callers.key(call.scope)
         found = self._identity.login.verify(body.challenge, body.signature.encode(), key=key)
         exchange, proof = self._identity.exchange, found.proof
         request = TokenRequest(grant_type="login", lifetime=SESSION)
@@ -162,7 +162,7 @@ class Entrance:
 
     async def join(self, call: Call, body: JoinRequest) -> PrincipalRecord:
         """Join as a machine by a token that is good once, with the key of the request's DPoP proof."""
-        found = self._identity.machines.verify(body, shown=self._shown(call, JOIN))
+        found = self._identity.machines.verify(body, shown=self._callers.key(call.scope))
         outcome = await self._authorizer.authorize(found.proof, ENROL, found.resource, within=found.settle)
         record: PrincipalRecord = allowed(outcome).outcome
         return record
@@ -170,7 +170,7 @@ class Entrance:
     async def invite(self, call: Call, body: Invitation) -> Invited:
         """Make a link by which one person enrols."""
         proof = self._callers.prove(call.scope)
-        who = identity_resource(Ref("User", body.user or "anyone"), body.groups, MAIN)
+        who = _newcomer("User", body.user, body.groups)
         lifetime = timedelta(seconds=body.lifetime_seconds)
         outcome = await self._authorizer.authorize(
             proof,
@@ -185,7 +185,7 @@ class Entrance:
     async def join_token(self, call: Call, body: JoinToken) -> JoinTokenMade:
         """Make a token by which one machine joins."""
         proof = self._callers.prove(call.scope)
-        machine = identity_resource(Ref("Machine", body.machine or "any"), body.groups, MAIN)
+        machine = _newcomer("Machine", body.machine, body.groups)
         lifetime = timedelta(seconds=body.lifetime_seconds)
         outcome = await self._authorizer.authorize(
             proof,
@@ -199,16 +199,11 @@ class Entrance:
         made = allowed(outcome).outcome
         return JoinTokenMade(made.ticket.id, made.secret, made.ticket.expires)
 
-    def _shown(self, call: Call, path: str) -> str:
-        """The thumbprint of the key that the caller has shown for this request.
 
-        Raises:
-            DpopError: none, or not for this request.
-        """
-        proof = call.header(b"dpop")
-        if proof is None:
-            raise DpopError("no key was shown", todo="send a DPoP proof: every token is bound to a key")
-        return self._identity.dpop.verify(proof, method="POST", url=self._issuer + path)
+def _newcomer(type_: str, id_: str, groups: Texts) -> Resource:
+    """Who is to be let in, in the groups that it would be in; without an id, anyone."""
+    parents = (*(Ref("Group", group) for group in groups), MAIN_SPACE)
+    return Resource(ref=Ref(type_, id_ or "anyone"), parents=parents)
 
 
 def _asked(challenge: Challenge) -> Asked:
