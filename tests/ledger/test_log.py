@@ -103,13 +103,19 @@ def test_a_batch_whose_commit_fails_leaves_the_edge_as_it_was(house: House) -> N
     assert house.verify().holds
 
 
-def test_an_entry_is_recorded_once(house: House) -> None:
+async def test_an_entry_is_recorded_once_and_its_neighbours_do_not_suffer(house: House) -> None:
+    await house.storage.start()
     once = entry(house.clock)
-    house.storage.write_now(lambda tx: house.ledger.append(tx, once))
-    with pytest.raises(Exception, match=r"(?i)unique"):
-        house.storage.write_now(lambda tx: house.ledger.append(tx, once))
-    assert house.append()[0].index == 1
+    made = [once, entry(house.clock), once, entry(house.clock)]
+    results = await asyncio.gather(*(house.ledger.record(one) for one in made), return_exceptions=True)
+    assert [result.index for result in results if isinstance(result, Receipt)] == [0, 1, 2]
+    assert isinstance(results[2], ConflictError)
+    with pytest.raises(ConflictError, match="on record"):
+        await house.ledger.record(once)
+    assert (await house.ledger.record(entry(house.clock))).index == 3
+    assert house.ledger.find(once.id) == 0
     assert house.verify().holds
+    await house.storage.stop()
 
 
 def test_an_append_after_the_flush_is_refused_rather_than_lost(house: House) -> None:

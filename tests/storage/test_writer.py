@@ -77,6 +77,21 @@ async def test_a_constraint_that_fails_within_a_change_fails_that_change_alone(s
     assert isinstance(results[1], IntegrityError)
 
 
+async def test_what_cannot_be_committed_fails_alone(storage: Storage) -> None:
+    def refuse(tx: Transaction) -> None:
+        if any(key == "bad" for _, key, _ in tx.published):
+            raise ValueError("no")
+
+    storage.before_commit(refuse)
+    heard: list[str] = []
+    storage.subscribe("topic", lambda key, _: heard.append(key))
+    writes = [storage.write(lambda tx, key=key: tx.publish("topic", key)) for key in ("before", "bad", "after")]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), ValueError, type(None)]
+    assert rows(storage) == [(1, "before"), (2, "after")]
+    assert heard == ["before", "after"]
+
+
 async def test_subscribers_know_before_the_caller_does(storage: Storage) -> None:
     heard: list[bytes] = []
     storage.subscribe("topic", lambda _, body: heard.append(body))

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from everproof.kernel.canonical import encode
 from everproof.kernel.clock import milliseconds
@@ -271,7 +272,10 @@ class Ledger(LedgerView):
             raise ConflictError(
                 "someone else has written to the ledger", todo="see that one server runs on this database, then restart"
             )
-        store.add_entries(tx.connection, rows)
+        try:
+            store.add_entries(tx.connection, rows)
+        except IntegrityError as error:
+            raise ConflictError("an entry of this id is on record", todo="look for it: `Ledger.find`") from error
         store.put_tiles(tx.connection, tiles)
         tx.publish(TOPIC, str(first), encode(Grown(first, edge.size)))
 

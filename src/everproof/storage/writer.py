@@ -196,6 +196,8 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer of the change that raised it
                 self._forget()
                 lost = isinstance(error, DBAPIError) and error.connection_invalidated
+                if at is None and not lost and len(alive) > 1:
+                    return self._commit_one_by_one(changes, alive, results)
                 if at is None or lost:  # the commit or the database failed, so all of them did
                     failed = _unavailable(error) if lost else error
                     for index in alive:
@@ -207,6 +209,16 @@ class Writer:
                 self._seq += len(tx.published)
                 return results, tx.published
         return results, []
+
+    def _commit_one_by_one(
+        self, changes: list[Change[Any]], alive: list[int], results: list[tuple[Any, BaseException | None]]
+    ) -> tuple[list[tuple[Any, BaseException | None]], list[tuple[str, str, bytes]]]:
+        """Commit apart what failed together, so that whoever staged what cannot be committed is told alone."""
+        published: list[tuple[str, str, bytes]] = []
+        for index in alive:
+            [results[index]], told = self._commit([changes[index]])
+            published += told
+        return results, published
 
     def _forget(self) -> None:
         for forget in self._after_rollback:
