@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from everproof.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from everproof.keys import ErasedError
-from everproof.ledger import Ledger, Receipt, RollbackError, log, verify_proof
+from everproof.ledger import Ledger, Receipt, RollbackError, log, store, verify_proof
 from everproof.ledger.checkpoint import open_checkpoint
 from everproof.ledger.merkle import verify_consistency
 from everproof.storage import Transaction
@@ -193,6 +193,16 @@ async def test_a_proof_is_there_as_soon_as_the_receipt_is(house: House) -> None:
         await house.ledger.prove(3)
     with pytest.raises(NotFoundError):
         await house.ledger.prove(-1)
+    await house.storage.stop()
+
+
+async def test_many_who_ask_for_proofs_at_once_make_one_checkpoint(house: House) -> None:
+    await house.storage.start()
+    receipts = await asyncio.gather(*(house.ledger.record(entry(house.clock)) for _ in range(20)))
+    proofs = await asyncio.gather(*(house.ledger.prove(receipt.index) for receipt in receipts))
+    assert {verify_proof(proof, house.log).checkpoint.size for proof in proofs} == {20}
+    with house.storage.reading() as connection:
+        assert len(store.read_checkpoints(connection)) == 1
     await house.storage.stop()
 
 

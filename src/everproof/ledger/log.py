@@ -145,11 +145,7 @@ class Ledger(LedgerView):
             UnavailableError: the copy cannot be written, so nothing was published.
         """
         async with self._publishing:
-            fresh = await asyncio.to_thread(self._sign)
-            if fresh is not None:
-                await self._storage.write(lambda tx: self._keep(tx, *fresh))
-                self._published = fresh
-            self._trouble = None
+            await self._publish()
         return self.checkpoint()
 
     async def prove(self, index: int, *, disclose: bool = False) -> bytes:
@@ -163,8 +159,12 @@ class Ledger(LedgerView):
         """
         if not 0 <= index < self.size:
             raise NotFoundError(f"the ledger has no entry {index}")
-        if self._published is None or index >= self._published[0].size:
-            await self.publish()
+        if not self._reaches(index):
+            async with self._publishing:
+                if not self._reaches(
+                    index
+                ):  # it may by now: whoever asks for proofs makes no more checkpoints than needed
+                    await self._publish()
         return await asyncio.to_thread(self.proof, index, disclose=disclose)
 
     async def start(self) -> None:
@@ -180,6 +180,16 @@ class Ledger(LedgerView):
                 await self._periodic
             self._periodic = None
         await self._publish_or_note()
+
+    async def _publish(self) -> None:
+        fresh = await asyncio.to_thread(self._sign)
+        if fresh is not None:
+            await self._storage.write(lambda tx: self._keep(tx, *fresh))
+            self._published = fresh
+        self._trouble = None
+
+    def _reaches(self, index: int) -> bool:
+        return self._published is not None and index < self._published[0].size
 
     async def _publish_periodically(self) -> None:
         while True:
