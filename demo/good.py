@@ -23,7 +23,7 @@ def work(
 def enrol(house: House) -> str:
     alice = house.world.person("alice")
     house.world.kept["link"] = house.enrolment_link()
-    said = alice.everproof("login", "--enrol", house.world.kept["link"], "--name", "alice")
+    said = alice.everproof("login", "--enrol", house.world.kept["link"], "--user", "alice")
     expect("alice" in said, said)
     return "alice is an administrator, by the SSH key she signs commits with"
 
@@ -42,7 +42,7 @@ def invite(house: House) -> str:
     alice = house.world.person("alice")
     for name in ("bob", "carol"):
         link = house.invite(alice, name, "developers")
-        house.world.person(name).everproof("login", "--enrol", link)
+        house.world.person(name).everproof("login", "--enrol", link, "--user", name)
     return "bob and carol are developers"
 
 
@@ -88,10 +88,9 @@ def fetch(house: House) -> str:
 @scene("the job asks what it may do (OpenID AuthZEN)")
 def ask(house: House) -> str:
     job = house.job_one
-    who = job.call("GET", "/v1/identity/me", token=job.token).json
-    principal = who.get("principal", who)
+    principal = job.call("GET", "/v1/identity/me", token=job.token).json["principal"]
     question = {
-        "subject": {"type": principal["type"], "id": principal["id"]},
+        "subject": principal["ref"],
         "action": {"name": "git:fetch"},
         "resource": {"type": "Repository", "id": "acme/shop", "properties": {"name": "acme/shop"}},
     }

@@ -165,7 +165,7 @@ class House:
 
 def _link(text: str) -> str:
     [*_, link] = [word for word in text.split() if "/enrol" in word]
-    return link.strip()
+    return link.strip("'\"")
 
 
 def verify_elsewhere(proof: Path, key: str) -> dict[str, Any]:

@@ -242,8 +242,7 @@ def _print_entry(one: "Recorded", *, as_json: bool) -> None:
     import msgspec
 
     if as_json:
-        entry = None if one.entry is None else msgspec.to_builtins(one.entry)
-        line = {"index": one.index, "id": one.id, "kind": one.kind, "at": one.at, "entry": entry}
+        line = {"index": one.index, "id": one.id, "kind": one.kind, "at": one.at, "entry": one.entry}
         print(msgspec.json.encode(line).decode(), flush=True)
         return
     said = "erased" if one.entry is None else _summary(msgspec.json.decode(one.entry.body))
