@@ -12,12 +12,14 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     Row,
+    Select,
     String,
     Table,
     bindparam,
     delete,
     exists,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -28,6 +30,7 @@ from everproof.kernel.canonical import encode
 from everproof.kernel.clock import from_milliseconds, milliseconds
 from everproof.kernel.words import Principal, Ref
 from everproof.storage import Transaction, metadata
+from everproof.storage.prepared import Prepared
 
 _CHUNK: Final = 500
 """Values in one statement; SQLite and PostgreSQL both take many more."""
@@ -88,9 +91,8 @@ _GIVEN: Final = {
     for column in credentials.c
     if column.name not in {"revoked", "reason"}
 }
-_ISSUE: Final = (
-    insert(credentials)
-    .from_select(
+_ISSUE: Final = Prepared(
+    insert(credentials).from_select(
         list(_GIVEN),
         select(*_GIVEN.values()).where(
             or_(
@@ -105,7 +107,6 @@ _ISSUE: Final = (
         ),
         include_defaults=False,
     )
-    .execution_options(preserve_rowcount=True)
 )
 """One statement puts a credential on record if its parent lives, outlives it, and its key was never revoked: in the
 commit, where what memory has not heard of yet counts too."""
@@ -127,7 +128,7 @@ def insert_credential(tx: Transaction, credential: Credential) -> bool:
         "given_source": encode(credential.source) if credential.source else None,
         "given_proven": encode(credential.proven) if credential.proven is not None else None,
     }
-    return tx.connection.execute(_ISSUE, values).rowcount == 1
+    return _ISSUE.run(tx.connection, values) == 1
 
 
 _FIND: Final = select(credentials).where(credentials.c.id == bindparam("wanted"))
@@ -147,16 +148,33 @@ def find_bound(connection: Connection, key: str, now: datetime) -> list[Credenti
     return [_credential(row) for row in connection.execute(found.order_by(credentials.c.id.desc()).limit(_CHUNK))]
 
 
-def find_subtree(connection: Connection, roots: Sequence[str], *, limit: int | None = None) -> list[Credential]:
-    """``roots`` and all that descends from them, dead or alive, parents before children."""
-    found: dict[str, Credential] = {}
+def find_subtree(connection: Connection, root: str, *, limit: int) -> list[Credential]:
+    """``root`` and what descends from it, dead or alive, parents before children; at most ``limit``."""
+    depth = literal(0).label("depth")
+    tree = select(credentials.c.id, depth).where(credentials.c.id == root).cte("tree", recursive=True)
+    child = select(credentials.c.id, tree.c.depth + 1).join(tree, credentials.c.parent == tree.c.id)
+    tree = tree.union_all(child)
+    found = select(credentials).join(tree, credentials.c.id == tree.c.id).order_by(tree.c.depth, credentials.c.id)
+    return [_credential(row) for row in connection.execute(found.limit(limit))]
+
+
+def live_subtrees(connection: Connection, roots: Sequence[str], *, but: Sequence[str]) -> dict[str, int]:
+    """What of ``roots`` and their descendants is not revoked, and not of the kinds ``but``; each with its end."""
+    found: dict[str, int] = {}
     for at in range(0, len(roots), _CHUNK):
-        chunk = roots[at : at + _CHUNK]
-        tree = select(credentials.c.id).where(credentials.c.id.in_(chunk)).cte("tree", recursive=True)
-        tree = tree.union(select(credentials.c.id).join(tree, credentials.c.parent == tree.c.id))
-        rows = select(credentials).where(credentials.c.id.in_(select(tree.c.id))).order_by(credentials.c.id)
-        found |= {row.id: _credential(row) for row in connection.execute(rows.limit(limit))}
-    return list(found.values())
+        alive = select(credentials.c.id, credentials.c.expires).where(
+            credentials.c.id.in_(_descent(roots[at : at + _CHUNK])),
+            credentials.c.revoked.is_(None),
+            credentials.c.kind.not_in(but),
+        )
+        found.update({row.id: row.expires for row in connection.execute(alive)})
+    return found
+
+
+def _descent(roots: Sequence[str]) -> Select[Any]:
+    tree = select(credentials.c.id).where(credentials.c.id.in_(roots)).cte("tree", recursive=True)
+    tree = tree.union(select(credentials.c.id).join(tree, credentials.c.parent == tree.c.id))
+    return select(tree.c.id)
 
 
 def ids_of_key(connection: Connection, names: Sequence[str]) -> list[str]:

@@ -125,14 +125,9 @@ def end_credentials(
     tx: Transaction, roots: Sequence[str], reason: str, *, keys: Sequence[str] = (), but: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """End ``roots`` and all that descends from them, except the kinds in ``but``; ``keys`` are told along with them."""
-    found = [
-        one
-        for one in credential_store.find_subtree(tx.connection, roots)
-        if one.revoked_at is None and one.kind not in but
-    ]
-    ended = tuple(one.id for one in found)
-    credential_store.mark_revoked(tx, ended, reason)
+    ended = credential_store.live_subtrees(tx.connection, roots, but=but)
+    credential_store.mark_revoked(tx, list(ended), reason)
     if ended or keys:
-        told = Revoked([(one.id, milliseconds(one.expires)) for one in found], list(keys))
-        tx.publish(TOPIC, ended[0] if ended else keys[0], msgspec.msgpack.encode(told))
-    return ended
+        told = Revoked(list(ended.items()), list(keys))
+        tx.publish(TOPIC, next(iter((*ended, *keys))), msgspec.msgpack.encode(told))
+    return tuple(ended)

@@ -159,20 +159,18 @@ class Enrolment:
                 kind=KIND, principal=Principal(ref=ref, parents=(space,)), at=self._storage.clock.now(),
                 key=key.fingerprint, claims={"link": ticket.id, "groups": list(ticket.groups), **claims_of(signed)},
             ),
-            resource=identity_resource(ref, ticket.groups, ticket.space, name=request.name),
+            resource=newcomer(ref, ticket, name=request.name),
             request=request,
             ticket=ticket,
             challenge=challenge,
         )  # fmt: skip
 
 
-def identity_resource(ref: Ref, groups: tuple[str, ...], space: str, *, name: str = "") -> Resource:
-    """A principal as what is enrolled or changed, in the groups that it would be in."""
-    return Resource(
-        ref=Ref("Identity", f"{ref.type.lower()}:{ref.id}"),
-        attributes={"kind": ref.type, **({"name": name} if name else {})},
-        parents=(*(Ref("Group", group) for group in groups), Ref("Space", space)),
-    )
+def newcomer(ref: Ref, ticket: Ticket, *, name: str) -> Resource:
+    """A principal that is to be enrolled, as what is asked for: in the groups that it would be in."""
+    groups = (Ref("Group", group) for group in ticket.groups)
+    attributes = {"name": name} if name else {}
+    return Resource(ref=ref, attributes=attributes, parents=(*groups, Ref("Space", ticket.space)))
 
 
 def _administers(directory: Directory, record: PrincipalRecord) -> bool:

@@ -36,7 +36,7 @@ def lineage(storage: Storage, id_: str) -> Lineage:
             wanted = found.parent
         if not ancestors:
             raise NotFoundError(f"there is no credential {id_}")
-        below = credential_store.find_subtree(connection, [id_], limit=MAX_DESCENDANTS + 1)
+        below = credential_store.find_subtree(connection, id_, limit=MAX_DESCENDANTS + 1)
     return Lineage(tuple(reversed(ancestors)), tuple(one for one in below if one.id != id_))
 
 

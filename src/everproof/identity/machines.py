@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from everproof.identity import roster
-from everproof.identity.enrolment import identity_resource
+from everproof.identity.enrolment import newcomer
 from everproof.identity.jose import JoseError
 from everproof.identity.jwk import read_published_key
 from everproof.identity.names import principal_id
@@ -108,7 +108,7 @@ class Machines:
                 kind=KIND, principal=principal, at=self._storage.clock.now(), key=shown,
                 claims={"join": ticket.id, "groups": list(ticket.groups)},
             ),
-            resource=identity_resource(ref, ticket.groups, ticket.space, name=request.name),
+            resource=newcomer(ref, ticket, name=request.name),
             request=request,
             ticket=ticket,
         )  # fmt: skip
