@@ -106,8 +106,9 @@ class Authorizer:
         kept = _Pending(self._ledger, engine.version, proof, asked, verdict, known, at, detail, mode, request)
 
         decided = await self._storage.write(_Decided(kept, within, _outside_scope(proof, action)))
-        if decided.refusal is None and proof.credential is not None and not self._is_live(proof.credential):
-            # Revoked while this was on its way to the disk: whoever revoked it has been told that it is dead.
+        if decided.refusal is None and within is None and self._is_dead(proof):
+            # Revoked while this was on its way to the disk: whoever revoked it has been told that it is dead. What was
+            # done within the commit stays done, and may itself be what ended the credential.
             refusal = RefusedError("the credential was revoked")
             decided = await self._storage.write(_Decided(kept, None, refusal))
         if decided.refusal is None:
@@ -134,6 +135,9 @@ class Authorizer:
             lets_pass=mode == "observe",
             explain=explain,
         )
+
+    def _is_dead(self, proof: Proof) -> bool:
+        return proof.credential is not None and not self._is_live(proof.credential)
 
     def _around(self, proof: Proof) -> tuple[Principal, ...]:
         """Who else policy may ask about: whoever vouches for the principal."""
