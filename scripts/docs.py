@@ -23,8 +23,8 @@ def commands() -> str:
     lines = [
         "# Commands",
         "",
-        "`everproof COMMAND --help` says the same. Every command that prints data has `--json`; colours and progress bars",
-        "are for terminals alone (`NO_COLOR` turns colours off).",
+        "`everproof COMMAND --help` says the same. Every command that prints data has `--json`; colours and progress",
+        "bars are for terminals alone (`NO_COLOR` turns colours off).",
         "",
         "| exit code | meaning |",
         "| --- | --- |",
@@ -54,9 +54,9 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
-        "`server.toml` in the state folder. Everything has a default: `everproof up` alone is enough. `EVERPROOF_STATE`",
-        "names the folder; `EVERPROOF_DATABASE`, `EVERPROOF_URL`, `EVERPROOF_HOST` and `EVERPROOF_PORT` go before the file,",
-        "and the options of `everproof up` before both.",
+        "`server.toml` in the state folder. Everything has a default: `everproof up` alone is enough.",
+        "`EVERPROOF_STATE` names the folder; `EVERPROOF_DATABASE`, `EVERPROOF_URL`, `EVERPROOF_HOST` and",
+        "`EVERPROOF_PORT` go before the file, and the options of `everproof up` before both.",
     ]
     tables = {"BundleSource": "[bundle]", "GitDoor": "[git]", "Outbound": "[outbound]"}
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -70,7 +70,9 @@ def settings() -> str:
             "",
         ]
         lines += ["| field | type | default | |", "| --- | --- | --- | --- |"]
-        lines += [row for row in _fields(node) if not row.startswith(("| `bundle`", "| `git`", "| `outbound`"))]
+        lines += [
+            row for row in _fields(node) if not row.startswith(("| `state`", "| `bundle`", "| `git`", "| `outbound`"))
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -59,10 +59,13 @@ def ask(
 def _print(answer: dict[str, Any], asked: str, who: str) -> None:
     told = answer.get("context", {})
     allowed = answer["decision"]
-    print(paint("allowed" if allowed else "denied", "good" if allowed else "bad"))
+    why = told.get("reason_user", {}).get("403") or told.get("reason_admin", {}).get("403") or ""
+    if not why.startswith("denied"):
+        why = f"denied: {why or 'no reason was given'}"
+    first, _, rest = ("allowed" if allowed else printable(why).strip()).partition("\n")
+    print(paint(first, "good" if allowed else "bad"))
     print(fields([("asked", asked), ("by", who)]))
-    if not allowed:
-        why = told.get("reason_user", {}).get("403") or told.get("reason_admin", {}).get("403") or "no reason was given"
-        print(f"\n{printable(why)}\n")
+    if rest:
+        print(rest)
     if "id" in told:
-        print(paint(f"recorded as entry {told.get('index')}, {told['id']}", "faint"))
+        print(paint(f"\nrecorded as entry {told.get('index')}, {told['id']}", "faint"))

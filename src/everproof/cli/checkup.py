@@ -5,13 +5,16 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from everproof.cli import bundles, session, ssh
 from everproof.cli.state import has_database, open_ledger
 from everproof.cli.terminal import lasting
 from everproof.kernel.errors import ConflictError, Error, InputError, UnavailableError
 from everproof.kernel.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 GIT: Final = (2, 34)
 """The first that signs commits with SSH keys."""
@@ -144,10 +147,7 @@ def _certificate(settings: Settings) -> str:
 
 def _socket(settings: Settings) -> str:
     _require_server(settings)
-    import httpx
-
-    transport = httpx.HTTPTransport(uds=str(settings.socket))
-    with httpx.Client(transport=transport, base_url="http://localhost", timeout=ANSWER_SECONDS) as client:
+    with _by_socket(settings) as client:
         return _ready(client, str(settings.socket))
 
 
@@ -157,13 +157,33 @@ def _https(settings: Settings) -> str:
 
     import httpx
 
+    address = _address(settings)
     ca = settings.state / "ca.pem"
     context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
-    with httpx.Client(base_url=settings.issuer, verify=context, trust_env=False, timeout=ANSWER_SECONDS) as client:
-        return _ready(client, settings.issuer)
+    with httpx.Client(base_url=address, verify=context, trust_env=False, timeout=ANSWER_SECONDS) as client:
+        return _ready(client, address)
 
 
-def _ready(client: "httpx.Client", place: str) -> str:  # type: ignore[name-defined]  # noqa: F821 - imported where it is used
+def _by_socket(settings: Settings) -> "httpx.Client":
+    import httpx
+
+    transport = httpx.HTTPTransport(uds=str(settings.socket))
+    return httpx.Client(transport=transport, base_url="http://localhost", timeout=ANSWER_SECONDS)
+
+
+def _address(settings: Settings) -> str:
+    """How the server that runs names itself: the options of `everproof up` go before the settings."""
+    import httpx
+
+    try:
+        with _by_socket(settings) as client:
+            told = client.get("/.well-known/authzen-configuration").json()
+            return str(told["policy_decision_point"])
+    except (httpx.TransportError, ValueError, KeyError):
+        return settings.issuer
+
+
+def _ready(client: "httpx.Client", place: str) -> str:
     import httpx
 
     try:

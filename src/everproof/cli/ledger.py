@@ -4,6 +4,7 @@ All of it works on the state folder, offline and read-only, beside a server that
 and its root key can read the ledger anyway. A proof file is verified with nothing but the log's public key.
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -63,6 +64,7 @@ def prove(
     """
     with open_ledger(state) as ledger:
         index = int(entry) if entry.isdecimal() else ledger.view.find(entry)
+        _sign_up_to(ledger, index)
         text = ledger.view.proof(index, disclose=disclose)
         log = ledger.log
     if output is None:
@@ -144,6 +146,26 @@ def key(*, state: State = None, as_json: Json = False) -> None:
             print_json({"origin": ledger.log.name, "key": str(ledger.log)})
         else:
             print(ledger.log)
+
+
+def _sign_up_to(ledger: "LedgerFolder", index: int) -> None:
+    """Have a running server sign a checkpoint that reaches ``index``, if the last one does not.
+
+    Its proofs that disclose nothing are for anyone, and it signs for them what it must. Where it does not run, nothing
+    can be signed: the proof itself says so.
+    """
+    import httpx
+
+    from everproof.ledger.checkpoint import open_checkpoint
+
+    try:
+        reaches = open_checkpoint(ledger.view.checkpoint(), ledger.log)[0].size
+    except NotFoundError:
+        reaches = 0
+    if index >= reaches:
+        transport = httpx.HTTPTransport(uds=str(ledger.settings.socket))
+        with contextlib.suppress(httpx.TransportError), httpx.Client(transport=transport) as client:
+            client.get(f"http://localhost/v1/ledger/entries/{index}/proof")
 
 
 def _verify_state(state: Path | None, checkpoint: Path | None, *, as_json: bool) -> None:

@@ -79,18 +79,6 @@ def login(
     print(fields([("server", session.server), ("key", signing.name), ("for", lasting(left))]))
 
 
-def renew(session: "Session") -> None:
-    """Log in again with the same SSH key, where it signs without asking anyone.
-
-    Raises:
-        Error: it does not.
-    """
-    from everproof.cli import ssh
-    from everproof.cli.client import Client
-
-    _login(Client(session), ssh.find_key(session.ssh_key or None))
-
-
 def _contact(server: str | None, enrol: str | None, ca: Path | None) -> "Session":
     """A session of nobody yet, with a server that is known to be the right one."""
     from everproof.cli import links
