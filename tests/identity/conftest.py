@@ -53,7 +53,8 @@ def unknown() -> list[tuple[str, str]]:
 @pytest.fixture
 def external(issuer: Issuer, keys: IssuerKeys, clock: SettableClock, unknown: list[tuple[str, str]]) -> ExternalTokens:
     """A verifier that trusts jobs of acme/shop's protected main branch."""
-    tokens = ExternalTokens(keys, clock, on_unknown_claim=lambda issuer, claim: unknown.append((issuer, claim)))
+    tokens = ExternalTokens(keys, clock)
+    tokens.on_unknown_claim(lambda issuer, claim: unknown.append((issuer, claim)))
     tokens.trust(trusting(issuer.url))
     return tokens
 

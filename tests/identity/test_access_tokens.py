@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,12 @@ from everproof.kernel.canonical import b64url
 from everproof.kernel.words import Principal, Ref
 from everproof.keys import SigningKeys
 from tests.identity.tokens import ISSUER, TokenService, claims_of
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database: nothing here depends on which."""
+    return f"sqlite:///{tmp_path / 'everproof.db'}"
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,12 @@ from tests.identity.caller import TOKEN_ENDPOINT, Caller
 from tests.identity.tokens import ISSUER, TokenService
 
 BILLING = "service:billing"
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database: nothing here depends on which."""
+    return f"sqlite:///{tmp_path / 'everproof.db'}"
 
 
 @pytest.fixture

@@ -9,15 +9,11 @@ from everproof.identity import credential_store as store
 from everproof.identity.dpop import DpopError, DpopNonceError
 from everproof.identity.jose import JoseError
 from everproof.identity.oauth import (
-    InvalidClientError,
     InvalidRequestError,
     InvalidScopeError,
     InvalidTargetError,
-    OAuthError,
     ReplayedError,
-    UnsupportedGrantError,
 )
-from everproof.identity.token_request import read_token_request
 from everproof.kernel.clock import ClockBehindError
 from everproof.kernel.errors import RefusedError
 from everproof.kernel.words import Ref
@@ -250,53 +246,6 @@ async def test_an_actor_acts_for_a_subject_that_lets_it(service: TokenService, j
     await service.revoke(acting.credential)
     with pytest.raises(JoseError, match="revoked"):
         service.tokens.verify(reply.access_token)
-
-
-@pytest.mark.parametrize(
-    ("fields", "error", "place"),
-    [
-        ({"grant_type": None}, InvalidRequestError, "grant_type"),
-        ({"grant_type": "password"}, UnsupportedGrantError, "grant_type"),
-        ({"grant_type": "authorization_code"}, UnsupportedGrantError, "grant_type"),
-        ({"subject_token": None}, InvalidRequestError, "subject_token"),
-        ({"subject_token_type": None}, InvalidRequestError, "subject_token_type"),
-        ({"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"}, InvalidRequestError, "subject_token_type"),
-        ({"requested_token_type": "urn:x"}, InvalidRequestError, "requested_token_type"),
-        ({"audience": "a b"}, InvalidTargetError, "audience"),
-        ({"audience": "x" * 513}, InvalidTargetError, "audience"),
-        ({"resource": "not-absolute"}, InvalidTargetError, "resource"),
-        ({"resource": "https://a.example/#f"}, InvalidTargetError, "resource"),
-        ({"audience": "x", "resource": "https://a.example"}, InvalidTargetError, "resource"),
-        ({"scope": "a  b"}, InvalidScopeError, "scope"),
-        ({"scope": 'a"b'}, InvalidScopeError, "scope"),
-        ({"scope": " ".join(f"s{n}" for n in range(51))}, InvalidScopeError, "scope"),
-        ({"expires_in": "-1"}, InvalidRequestError, "expires_in"),
-        ({"expires_in": "1e9"}, InvalidRequestError, "expires_in"),
-        ({"expires_in": "٣"}, InvalidRequestError, "expires_in"),
-        ({"actor_token": "x"}, InvalidRequestError, "actor_token"),
-        ({"client_assertion": "x"}, InvalidRequestError, "client_assertion"),
-    ],
-)
-async def test_a_request_that_is_not_right_says_where(
-    service: TokenService, job_token: str, fields: dict[str, Any], error: type[OAuthError], place: str
-) -> None:
-    good = {"subject_token": job_token, "subject_token_type": JWT}
-    with pytest.raises(error) as refusal:
-        await service.prepare(service.caller(), **{**good, **fields})
-    assert refusal.value.place == place
-
-
-def test_a_doubled_field_is_refused(service: TokenService) -> None:
-    with pytest.raises(InvalidRequestError, match="twice"):
-        read_token_request([("grant_type", "a"), ("grant_type", "b")])
-    with pytest.raises(InvalidTargetError, match="one audience"):
-        read_token_request([("grant_type", "a"), ("audience", "a"), ("audience", "b")])
-
-
-async def test_a_client_without_assertion_is_refused(service: TokenService) -> None:
-    for fields in ({}, {"client_assertion": "x"}, {"client_assertion_type": ASSERTION}, {"client_secret": "x"}):
-        with pytest.raises(InvalidClientError):
-            await service.prepare(service.caller(), grant_type="client_credentials", **fields)
 
 
 async def test_a_token_that_expired_on_its_way_is_not_issued(service: TokenService, job_token: str) -> None:

@@ -151,18 +151,18 @@ Told = Callable[[str, str], None]
 class UnknownClaims:
     """Tells of unknown claims, each seldom."""
 
-    def __init__(self, clock: Clock, tell: Told | None) -> None:
+    def __init__(self, clock: Clock, tell: Told | None = None) -> None:
         self._clock = clock
-        self._tell = tell
+        self.tell = tell
         self._told: dict[tuple[str, str], datetime] = {}
 
     def seen(self, issuer: str, names: tuple[str, ...]) -> None:
         """Tell of each of ``names`` that was not told lately."""
-        if self._tell is None:
+        if self.tell is None:
             return
         now = self._clock.now()
         for name in names:
             last = self._told.get((issuer, name))
             if (last is None and len(self._told) < MAX_TOLD) or (last is not None and now - last >= TELL_AGAIN):
                 self._told[issuer, name] = now
-                self._tell(issuer, name)
+                self.tell(issuer, name)

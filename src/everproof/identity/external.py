@@ -36,10 +36,10 @@ class ExternalToken(msgspec.Struct, frozen=True, kw_only=True):
 class ExternalTokens:
     """Verifies tokens of the issuers that the ruling bundle trusts."""
 
-    def __init__(self, keys: IssuerKeys, clock: Clock, *, on_unknown_claim: Told | None = None) -> None:
+    def __init__(self, keys: IssuerKeys, clock: Clock) -> None:
         self._keys = keys
         self._clock = clock
-        self._unknown = UnknownClaims(clock, on_unknown_claim)
+        self._unknown = UnknownClaims(clock)
         self._bindings = NOBODY
 
     @property
@@ -51,6 +51,10 @@ class ExternalTokens:
         """Trust ``bindings`` from now on, and nothing else."""
         self._bindings = bindings
         self._keys.forget(bindings.urls)
+
+    def on_unknown_claim(self, tell: Told) -> None:
+        """Tell ``tell`` of claims that an issuer was not known to send, each once an hour."""
+        self._unknown.tell = tell
 
     async def verify(self, token: str) -> ExternalToken:
         """Who the bearer of ``token`` is, its key still to be shown.
