@@ -107,10 +107,10 @@ class Running(Lab):
         return person
 
     async def serve(self, mode: Mode = "enforce") -> None:
-        settings = Settings(root=self.root, user=getpass.getuser(), mode=mode)
+        settings = Settings(root=self.root, user=getpass.getuser())
         proofs = Proofs(self.directory, self.credentials)
         identity: Any = SimpleNamespace(directory=self.directory, proofs=proofs)
-        door = GitDoor(settings, storage=self.storage, authorizer=self.authorizer, identity=identity)
+        door = GitDoor(settings, storage=self.storage, authorizer=self.authorizer, identity=identity, mode=lambda: mode)
         self.listener = Listener(Application(routes(door), title="test", version="0"))
         await self.listener.listen_unix(self.socket)
 

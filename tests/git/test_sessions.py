@@ -81,6 +81,7 @@ async def test_other_accounts_and_the_network_are_not_answered(lab: Running) -> 
         storage=lab.storage,
         authorizer=lab.authorizer,
         identity=identity,  # type: ignore[arg-type]
+        mode=lambda: "enforce",
     )
     question = KeyQuestion(user="nobody", key=b"x" * 32)
     for peer in (None, Peer(pid=1, uid=12345, gid=12345)):

@@ -26,7 +26,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.
         ('port = "8443"', "port"),
         ("port = = 1", "line 1"),
         ("[git]\n", "git"),
-        ('[git]\nroot = "/srv"\nmode = "off"\n', "git.mode"),
+        ('[git]\nroot = "/srv"\nuser = 7\n', "git.user"),
     ],
 )
 def test_a_setting_that_cannot_be_read_is_named_with_its_place(tmp_path: Path, text: str, place: str) -> None:

@@ -8,7 +8,6 @@ import msgspec
 
 from everproof.kernel.errors import InputError
 from everproof.kernel.toml import read_toml
-from everproof.kernel.words import Mode
 
 DEFAULT_STATE: Final = Path("~/.local/state/everproof")
 FILE_NAME: Final = "server.toml"
@@ -26,7 +25,6 @@ class GitDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     root: Path
     user: str = "git"
-    mode: Mode = "enforce"
 
 
 class Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -67,6 +67,12 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *Tlog(app.ledger).routes(),
     ]
     if settings.git is not None:
-        door = GitDoor(settings.git, storage=app.storage, authorizer=app.authorizer, identity=identity)
+        door = GitDoor(
+            settings.git,
+            storage=app.storage,
+            authorizer=app.authorizer,
+            identity=identity,
+            mode=lambda: app.bundles.mode("git"),
+        )
         routes += git_routes(door)
     return routes

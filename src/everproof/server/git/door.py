@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pwd
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from everproof.evidence import (
 from everproof.identity import Identity
 from everproof.kernel.errors import Error, InputError, RefusedError, UnauthenticatedError
 from everproof.kernel.settings import GitDoor as Settings
-from everproof.kernel.words import Action
+from everproof.kernel.words import Action, Mode
 from everproof.server.git.pusher import Pusher, Pushers
 from everproof.server.git.refusal import fetch_refused, refused, unproved
 from everproof.server.git.repositories import Repositories, Repository
@@ -50,9 +51,16 @@ class GitDoor:
     """Answers for the repositories under one folder."""
 
     def __init__(
-        self, settings: Settings, *, storage: Storage, authorizer: Authorizer, identity: Identity, git: str = "git"
+        self,
+        settings: Settings,
+        *,
+        storage: Storage,
+        authorizer: Authorizer,
+        identity: Identity,
+        mode: Callable[[], Mode],
+        git: str = "git",
     ) -> None:
-        self._mode = settings.mode
+        self._mode = mode
         self._user = settings.user
         self._authorizer = authorizer
         self._identity = identity
@@ -85,7 +93,7 @@ class GitDoor:
             return SessionAnswer(allowed=False, lines=unproved(error))
         detail = {"service": question.service}
         outcome: Outcome = await self._authorizer.authorize(
-            proof, FETCH, repository.resource(), detail=detail, mode=self._mode
+            proof, FETCH, repository.resource(), detail=detail, mode=self._mode()
         )
         lines: tuple[str, ...] = ()
         if isinstance(outcome, Denied):
@@ -109,7 +117,7 @@ class GitDoor:
             evidence = await asyncio.to_thread(self._examine, updates, question, at)
         except Error as error:
             _log.warning("refused", repository=repository.name, detail=str(error))
-            lets_pass = self._mode == "observe" and isinstance(error, UnauthenticatedError)
+            lets_pass = self._mode() == "observe" and isinstance(error, UnauthenticatedError)
             return PushAnswer(allowed=lets_pass, lines=unproved(error, observed=lets_pass))
         outcomes = await asyncio.gather(*(self._decide(pusher, repository, found) for found in evidence))
         denials = [
@@ -131,7 +139,7 @@ class GitDoor:
 
         resource = repository.branch(update.ref)
         return await self._authorizer.authorize(
-            pusher.proof, PUSH, resource, facts=facts, detail=detail, within=settle, mode=self._mode
+            pusher.proof, PUSH, resource, facts=facts, detail=detail, within=settle, mode=self._mode()
         )
 
     def _examine(self, updates: tuple[RefUpdate, ...], question: Push, at: datetime) -> list[RefEvidence]:
