@@ -206,6 +206,21 @@ async def test_many_who_ask_for_proofs_at_once_make_one_checkpoint(house: House)
     await house.storage.stop()
 
 
+async def test_who_goes_away_while_a_checkpoint_is_made_breaks_nothing(house: House) -> None:
+    await house.storage.start()
+    await house.ledger.record(entry(house.clock))
+    asking = asyncio.create_task(house.ledger.prove(0))
+    await asyncio.sleep(0)  # it has asked
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert open_checkpoint(await house.ledger.publish(), house.log)[0].size == 1
+    assert house.copy.read_bytes() == house.ledger.checkpoint()
+    assert [path.name for path in house.copy.parent.iterdir()] == ["checkpoint"]
+    await house.ledger.stop()
+    await house.storage.stop()
+
+
 def test_the_tail_is_the_last_or_what_comes_after(house: House) -> None:
     house.append(3, kind="a")
     house.append(2, kind="b", about="bob")

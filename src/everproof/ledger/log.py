@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from everproof.kernel.canonical import encode
 from everproof.kernel.clock import milliseconds
@@ -84,6 +84,8 @@ class Ledger(LedgerView):
         self._trouble: str | None = None
         self._publishing = asyncio.Lock()
         self._periodic: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         with storage.reading() as connection:
             self.size, named = store.read_head(connection)
             self.origin = named or origin
@@ -144,8 +146,7 @@ class Ledger(LedgerView):
             RollbackError: the database does not continue what was signed; nothing is signed any more.
             UnavailableError: the copy cannot be written, so nothing was published.
         """
-        async with self._publishing:
-            await self._publish()
+        await self._publish()
         return self.checkpoint()
 
     async def prove(self, index: int, *, disclose: bool = False) -> bytes:
@@ -160,47 +161,63 @@ class Ledger(LedgerView):
         if not 0 <= index < self.size:
             raise NotFoundError(f"the ledger has no entry {index}")
         if not self._reaches(index):
-            async with self._publishing:
-                if not self._reaches(
-                    index
-                ):  # it may by now: whoever asks for proofs makes no more checkpoints than needed
-                    await self._publish()
+            await self._publish(index)
         return await asyncio.to_thread(self.proof, index, disclose=disclose)
 
     async def start(self) -> None:
         """Publish a checkpoint now, and from now on whenever the ledger has grown."""
         await self._publish_or_note()
+        self._stopping.clear()
         self._periodic = asyncio.create_task(self._publish_periodically(), name="ledger-checkpoints")
 
     async def stop(self) -> None:
         """Publish what there is, and no more."""
+        self._stopping.set()
         if self._periodic is not None:
-            self._periodic.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._periodic
+            await self._periodic
             self._periodic = None
         await self._publish_or_note()
 
-    async def _publish(self) -> None:
-        fresh = await asyncio.to_thread(self._sign)
-        if fresh is not None:
-            await self._storage.write(lambda tx: self._keep(tx, *fresh))
-            self._published = fresh
-        self._trouble = None
+    async def _publish(self, index: int | None = None) -> None:
+        """Publish; with ``index``, only if the last checkpoint does not reach it.
+
+        It goes on when whoever asked goes away: given up half-way, its thread would write the copy beside the next one.
+        """
+        task = asyncio.create_task(self._publish_alone(index))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _publish_alone(self, index: int | None) -> None:
+        async with self._publishing:
+            if index is not None and self._reaches(index):  # it does since this waited
+                return
+            fresh = await asyncio.to_thread(self._sign)
+            if fresh is not None:
+                await self._storage.write(lambda tx: self._keep(tx, *fresh))
+                self._published = fresh
+            self._trouble = None
 
     def _reaches(self, index: int) -> bool:
         return self._published is not None and index < self._published[0].size
 
     async def _publish_periodically(self) -> None:
         while True:
-            await asyncio.sleep(PUBLISH_EVERY.total_seconds())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PUBLISH_EVERY.total_seconds()):
+                    await self._stopping.wait()
+            if self._stopping.is_set():
+                return
             await self._publish_or_note()
 
     async def _publish_or_note(self) -> None:
+        """Publish; what stands against it is told by `trouble`, and by the readiness that asks it."""
         try:
-            await self.publish()
-        except Error as error:  # told by `trouble`, and by the readiness that asks it
+            await self._publish()
+        except Error as error:
             self._trouble = str(error)
+        except SQLAlchemyError:
+            self._trouble = "the database cannot be read, so no checkpoint is signed"
 
     def _restore(self, connection: Connection) -> None:
         """Take up what was signed before, and look whether the database continues it."""
@@ -209,7 +226,7 @@ class Ledger(LedgerView):
                 self._published = open_checkpoint(row.note, self._signer.verifier)[0], row.note
             self._require_continuation(connection)
         except RollbackError as error:
-            self._refusal = error
+            self._refusal = _again(error)
         except Error as error:
             self._refusal = RollbackError(
                 f"the last checkpoint in the database is not one of this log: {error.message}",
@@ -244,7 +261,7 @@ class Ledger(LedgerView):
                     checkpoint = Checkpoint(self.origin, size, tree_root(size, nodes))
                     fresh = checkpoint, self._signer.sign(checkpoint.text())
         except RollbackError as error:
-            self._refusal = error
+            self._refusal = _again(error)
             raise
         if self._copy is not None and (fresh is not None or not self._copy.exists()):
             # Before the database has it: a copy is never of more than what is durable, and never behind for long.
@@ -258,8 +275,8 @@ class Ledger(LedgerView):
         )
 
     def _require_sound(self) -> None:
-        if (refusal := self._refusal) is not None:
-            raise RollbackError(refusal.message, place=refusal.place, todo=refusal.todo)
+        if self._refusal is not None:
+            raise _again(self._refusal)
 
     def _begin(self, tx: Transaction) -> None:
         self._require_sound()
@@ -296,3 +313,8 @@ class Ledger(LedgerView):
 
     def _grown(self, _key: str, body: bytes) -> None:
         self.size = msgspec.json.decode(body, type=Grown).size
+
+
+def _again(error: RollbackError) -> RollbackError:
+    """The same error without the frames that it was raised through, to keep and to raise as often as need be."""
+    return RollbackError(error.message, place=error.place, todo=error.todo)
