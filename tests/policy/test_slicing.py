@@ -10,9 +10,10 @@ from cedarpy import _internal
 
 from everproof.kernel.canonical import encode
 from everproof.policy import Bundle, Engine, Request, load_bundle
+from everproof.policy.balance import policy_set
 from everproof.policy.request import bodies, closure
 from everproof.policy.schema import schema_of
-from everproof.policy.slices import MAX_SLICES, policy_set
+from everproof.policy.slices import MAX_SLICES
 from tests.policy import random_policies as generate
 from tests.policy.build import asks, bundle, what, who
 

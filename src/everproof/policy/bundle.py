@@ -11,6 +11,7 @@ import cedarpy
 import msgspec
 
 from everproof.kernel.canonical import encode
+from everproof.policy.balance import balanced, policy_set
 from everproof.policy.errors import BundleError, all_at_once
 from everproof.policy.links import links_of
 from everproof.policy.schema import FOLDER as SCHEMAS
@@ -144,7 +145,15 @@ def _read(statement: Statement) -> Policy:
         parsed = json.loads(cedarpy.policies_to_json_str(statement.text))
     except ValueError as error:
         raise statement.syntax_error(str(error), cedarpy.policies_to_json_str) from error
-    est = (parsed["staticPolicies"] or parsed["templates"])["policy0"]
+    except RecursionError as error:
+        raise _too_deep(statement) from error
+    est: dict[str, Any] = (parsed["staticPolicies"] or parsed["templates"])["policy0"]
+    est["conditions"] = [{**one, "body": balanced(one["body"])} for one in est["conditions"]]
+    if not _slots(est):
+        try:
+            policy_set([("x", est)])
+        except ValueError as error:
+            raise _too_deep(statement) from error
     annotations = est.get("annotations", {})
     for name in annotations:
         close = difflib.get_close_matches(name, ANNOTATIONS, 1, 0.7)
@@ -175,6 +184,11 @@ def _read(statement: Statement) -> Policy:
     )
 
 
+def _too_deep(statement: Statement) -> BundleError:
+    todo = "write it as several conditions or policies"
+    return statement.source.error("nested too deeply for the engine", statement.start, todo=todo)
+
+
 def _require_new(
     policy: Policy, names: dict[str, str], errors: list[BundleError], statement: Statement | None = None
 ) -> bool:
@@ -196,7 +210,9 @@ def _type_errors(statement: Statement, schema: Schema) -> list[BundleError]:
     messages = plain_messages("policy0", [error.error for error in result.errors])
     places = [(statement.named(message), message) for message in messages]
     # What names nothing of the text mostly follows from what does.
-    named = [(at, message) for at, message in places if at is not None] or [(_about_as_a_whole(statement, messages[0]), messages[0])]
+    named = [(at, message) for at, message in places if at is not None] or [
+        (_about_as_a_whole(statement, messages[0]), messages[0])
+    ]
     return [statement.source.error(message, at) for at, message in named]
 
 

@@ -5,13 +5,13 @@ from typing import Final
 import msgspec
 
 from everproof.kernel.words import Ref
+from everproof.policy.balance import Est
 from everproof.policy.bundle import Policy
 from everproof.policy.explanation import Audience, Condition, Explanation, Observed, PolicyWhy, State
 from everproof.policy.expressions import entities_in, paths, written
 from everproof.policy.parts import Cause, Clause, Evaluated, Parts, causes
 from everproof.policy.phrases import sentence
 from everproof.policy.request import Request
-from everproof.policy.scopes import Est
 from everproof.policy.sight import Sight
 
 MAX_NEAR: Final = 3

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from everproof.policy.scopes import Est
+from everproof.policy.balance import Est
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INFIX: Final = {
@@ -118,19 +118,6 @@ def pattern(parts: list[Any]) -> str:
         else:
             made.append(json.dumps(part["Literal"], ensure_ascii=False)[1:-1].replace("*", "\\*"))
     return f'"{"".join(made)}"'
-
-
-def conjuncts(node: Est, operator: str = "&&") -> list[Est]:
-    """The parts of a chain of ``&&`` (or of ``||``), in the order in which they are evaluated."""
-    found: list[Est] = []
-    todo = [node]
-    while todo:
-        one = todo.pop()
-        if operator in one:
-            todo += [one[operator]["right"], one[operator]["left"]]
-        else:
-            found.append(one)
-    return found
 
 
 class Path(msgspec.Struct, frozen=True):

@@ -9,10 +9,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from everproof.policy.balance import Est, conjuncts, policy_set
 from everproof.policy.bundle import Policy
-from everproof.policy.expressions import conjuncts
-from everproof.policy.scopes import Est
-from everproof.policy.slices import Sliced, policy_set
+from everproof.policy.slices import Sliced
 
 Outcome: TypeAlias = bool | None
 """What a part came to; None is an error."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from everproof.kernel.words import Ref
+from everproof.policy.balance import Est
 from everproof.policy.expressions import Path, literal, path_of, pattern, written
-from everproof.policy.scopes import Est
 from everproof.policy.sight import Seen, Sight, as_ref
 
 SECONDS: Final = re.compile(r"(.*_)?(age|lifetime|duration|seconds|ttl|expires_in)")

@@ -1,15 +1,13 @@
 """What a policy's scope says about the requests that it can match, in the engine's JSON form."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from everproof.kernel.words import Ref
+from everproof.policy.balance import Est
 from everproof.policy.bundle import Policy
 from everproof.policy.schema import Schema
 from everproof.policy.schema_text import ActionType
-
-Est: TypeAlias = dict[str, Any]
-"""A policy or an expression in the engine's JSON form."""
 
 CONTEXT: Final[Est] = {"Var": "context"}
 

@@ -5,18 +5,15 @@ the whole, in a fraction of the time. A slice also knows which attributes its po
 change what they say, so no other is handed over.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
-
-import msgspec
-from cedarpy import PolicySet
+from typing import Final, TypeAlias
 
 from everproof.kernel.words import Principal, Ref, Resource
+from everproof.policy.balance import policy_set
 from everproof.policy.bundle import Bundle, Policy
 from everproof.policy.request import EntityBody, Request, closure
 from everproof.policy.schema import Schema
 from everproof.policy.schema_text import ActionType
-from everproof.policy.scopes import Est, matching, named_entity, reads
+from everproof.policy.scopes import matching, named_entity, reads
 from everproof.policy.types import MisfitError, Shape
 
 MAX_SLICES: Final = 2_000
@@ -24,12 +21,6 @@ MAX_SLICES: Final = 2_000
 
 Kind: TypeAlias = tuple[str, str, str]
 """Action, principal type and resource type."""
-
-
-def policy_set(policies: Iterable[tuple[str, Est]]) -> Any:
-    """The engine's handle for policies by id."""
-    whole = {"staticPolicies": dict(policies), "templates": {}, "templateLinks": []}
-    return PolicySet.from_json_str(msgspec.json.encode(whole).decode())
 
 
 class Slice:

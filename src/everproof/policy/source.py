@@ -1,7 +1,7 @@
 """Cedar text with its places: tokens, statements, and where in them an error of the engine belongs.
 
-The engine names errors without a place. Its parser reads from left to right, so the place of a syntax error is the end
-of the shortest beginning that it does not merely find too short; other errors name the word that they are about.
+The engine names errors without a place. Its parser reads from left to right, so a word that it did not expect is the
+first such word that already ends a beginning of the text with the same error; other errors name what they are about.
 """
 
 import re
@@ -18,11 +18,19 @@ _TOKEN: Final = re.compile(
   | (?P<string>"(?:[^"\\]|\\.)*")
   | (?P<name>[?]?[A-Za-z_][A-Za-z0-9_]*)
   | (?P<number>[0-9]+)
-  | (?P<sign>::|==|!=|<=|>=|&&|\|\||[^\s\w])
+  | (?P<sign>::|==|!=|<=|>=|&&|\|\||[()\[\]{}<>=!&|+*/%.,:;@?-])
     """,
     re.VERBOSE | re.DOTALL,
 )
 _QUOTED: Final = re.compile(r"`([^`]+)`")
+_BARE: Final = re.compile(r"[?][a-z]+|(?<=@)[a-z]+|[A-Za-z_]+$")
+MAX_DEPTH: Final = 100
+"""Brackets within brackets. With 1,000 the engine's parser runs out of stack and takes the process with it."""
+
+_DEEPER: Final = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+MAX_LINE: Final = 160
+"""Characters of a line that are shown with an error in it."""
+
 _TOO_SHORT: Final = "unexpected end of input"
 _CARET: Final = "^"
 
@@ -55,9 +63,14 @@ class Text(msgspec.Struct, frozen=True):
         start = self.text.rfind("\n", 0, offset) + 1
         end = self.text.find("\n", offset)
         line = self.text[start : end if end >= 0 else len(self.text)].rstrip("\r")
+        column = offset - start
+        if len(line) > MAX_LINE:
+            cut = max(0, column - MAX_LINE // 2)
+            line = ("…" if cut else "") + line[cut : cut + MAX_LINE]
+            column -= cut - bool(cut)
         number = str(self.line(offset))
         # Tabs stay tabs in the second line, so that the mark stands under what it marks.
-        indent = "".join("\t" if char == "\t" else " " for char in line[: offset - start])
+        indent = "".join("\t" if char == "\t" else " " for char in line[:column])
         excerpt = f"  {number} | {line}\n  {' ' * len(number)} | {indent}{_CARET}"
         return BundleError(message, place=self.place(offset), todo=todo, excerpt=excerpt)
 
@@ -68,14 +81,17 @@ class Text(msgspec.Struct, frozen=True):
             BundleError: a character that no Cedar has, or a string without an end.
         """
         found: list[Token] = []
-        at = 0
+        at = depth = 0
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
-            if match is None or match.group() == '"':
-                what = "the string has no end" if match else f"{self.text[at]!r} has no place in Cedar"
+            if match is None:
+                what = f"{self.text[at]!r} has no place in Cedar" if self.text[at] != '"' else "the string has no end"
                 raise self.error(what, at)
             if match.lastgroup != "space":
                 found.append(Token(match.group(), at, match.end()))
+                depth += _DEEPER.get(match.group(), 0)
+                if depth > MAX_DEPTH:
+                    raise self.error("nested too deeply", at, todo="write it as several conditions or policies")
             at = match.end()
         return found
 
@@ -106,23 +122,20 @@ class Statement(msgspec.Struct, frozen=True):
 
     def syntax_error(self, message: str, parse: Callable[[str], object]) -> BundleError:
         """The error that the engine found in this text, at its place."""
-        low, high = 1, len(self.tokens)
-        while low < high:  # the first beginning that cannot be continued is as long as ``low``
-            middle = (low + high) // 2
-            if _is_too_short(self.source.text[self.start : self.tokens[middle - 1].end], parse):
-                low = middle + 1
-            else:
-                high = middle
-        last = self.tokens[low - 1]
-        whole = low == len(self.tokens)
-        if whole and _TOO_SHORT in message:
+        last = self.tokens[-1]
+        if _TOO_SHORT in message:
             return self.source.error("the policy has no end", last.end - 1, todo="end it with a semicolon")
-        offset = self.named(message) if whole else last.start
-        return self.source.error(plainly(message), last.start if offset is None else offset)
+        for name in _QUOTED.findall(message):
+            for token in self.tokens:
+                beginning = self.source.text[self.start : token.end]
+                if token.text == name and _error(beginning, parse) == message:
+                    return self.source.error(plainly(message), token.start)
+        offset = self.named(message)
+        return self.source.error(plainly(message), self.start if offset is None else offset)
 
     def named(self, message: str) -> int | None:
         """Where the first thing that ``message`` names stands in this text."""
-        for name in [*_QUOTED.findall(message), *re.findall(r"'([^']+)'", message)]:
+        for name in [*_QUOTED.findall(message), *re.findall(r"'([^']+)'", message), *_BARE.findall(message)]:
             inner = re.fullmatch(r'.*::("(?:[^"\\]|\\.)*")', name)
             for words in ((".", name), ("has", name), (inner[1],) if inner else (name,), (f'"{name}"',)):
                 offset = self.find(*words)
@@ -145,12 +158,12 @@ def statements(source: Text) -> list[Statement]:
     return found
 
 
-def _is_too_short(text: str, parse: Callable[[str], object]) -> bool:
+def _error(text: str, parse: Callable[[str], object]) -> str | None:
     try:
         parse(text)
     except ValueError as error:
-        return _TOO_SHORT in str(error)
-    return True
+        return str(error)
+    return None
 
 
 def plainly(message: str) -> str:
