@@ -30,7 +30,7 @@ def test_every_command_that_a_page_names_is_there() -> None:
             assert words[0] in FAMILIES, f"{page.name}: everproof {line}"
             command = root.get_command(context, words[0])
             if isinstance(command, TyperGroup):
-                assert words[1] in command.list_commands(context), f"{page.name}: everproof {line}"
+                assert len(words) == 1 or words[1] in command.list_commands(context), f"{page.name}: everproof {line}"
 
 
 def test_no_line_of_help_is_cut_off() -> None:
@@ -41,4 +41,4 @@ def test_no_line_of_help_is_cut_off() -> None:
         command = root.get_command(context, name)
         if isinstance(command, TyperGroup):
             with typer.Context(command, info_name=name) as inner:
-                assert "..." not in command.get_help(inner), name
+                assert "..." not in command.get_help(inner).partition("Commands:")[2], name

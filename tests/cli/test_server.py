@@ -11,8 +11,8 @@ from tests.cli.run import Home
 from tests.cli.server import Server
 
 
-def told(home: Home, *arguments: str, **extra: str) -> Any:
-    done = home.everproof(*arguments, "--json", **extra)
+def told(home: Home, *arguments: str) -> Any:
+    done = home.everproof(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -158,13 +158,13 @@ def test_services_and_machines(ada: Home, server: Server, tmp_path: Path) -> Non
 
 
 def test_the_ledger_is_proved_to_a_stranger_and_verified_whole(ada: Home, server: Server, tmp_path: Path) -> None:
-    state = {"EVERPROOF_STATE": str(server.state)}
+    state = ("--state", str(server.state))
     told(ada, "identity", "me")
-    last = json.loads(ada.everproof("ledger", "tail", "-n", "1", "--json", **state).stdout)
+    last = json.loads(ada.everproof("ledger", "tail", "-n", "1", "--json", *state).stdout)
     file = tmp_path / "entry.tlog-proof"
-    proved = ada.everproof("ledger", "prove", last["id"], "-o", str(file), "--disclose", **state)
+    proved = ada.everproof("ledger", "prove", last["id"], "-o", str(file), "--disclose", *state)
     assert proved.returncode == 0, proved.stderr
-    key = ada.everproof("ledger", "key", **state).stdout.strip()
+    key = ada.everproof("ledger", "key", *state).stdout.strip()
     stranger = Home(tmp_path / "stranger", "stranger")
     shown = told(stranger, "ledger", "verify", str(file), "--key", key)
     assert (shown["index"], shown["entry"]["id"]) == (last["index"], last["id"])
@@ -174,8 +174,8 @@ def test_the_ledger_is_proved_to_a_stranger_and_verified_whole(ada: Home, server
     unsaid = stranger.everproof("ledger", "verify", str(file))
     assert unsaid.returncode == 2
     assert "--key" in unsaid.stderr
-    assert told(ada, "ledger", "verify", **state)["holds"] is True
-    lines = ada.everproof("ledger", "export", "--to", "3", **state).stdout.splitlines()
+    assert told(ada, "ledger", "verify", *state)["holds"] is True
+    lines = ada.everproof("ledger", "export", "--to", "3", *state).stdout.splitlines()
     assert [json.loads(line)["index"] for line in lines] == [0, 1, 2]
 
 
@@ -194,21 +194,21 @@ def test_a_changed_row_is_found_and_named(ada: Home, server: Server, tmp_path: P
 
 
 def test_the_doctor_finds_all_well_and_then_what_is_not(ada: Home, server: Server) -> None:
-    state = {"EVERPROOF_STATE": str(server.state)}
-    well = ada.everproof("doctor", "--json", **state)
+    state = ("--state", str(server.state))
+    well = ada.everproof("doctor", "--json", *state)
     assert well.returncode == 0, well.stdout
     assert {one["name"]: one["state"] for one in json.loads(well.stdout)["checks"]}["https"] == "ok"
     key = server.state / "root.key"
     key.chmod(0o644)
     try:
-        ill = ada.everproof("doctor", **state)
+        ill = ada.everproof("doctor", *state)
     finally:
         key.chmod(0o600)
     assert ill.returncode == 1
     assert f"chmod 600 {key}" in ill.stdout
     server.stop()
     try:
-        down = ada.everproof("doctor", **state)
+        down = ada.everproof("doctor", *state)
     finally:
         server.start()
     assert down.returncode == 1

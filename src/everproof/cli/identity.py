@@ -96,16 +96,17 @@ def add(
 def invite(
     who: Annotated[str, typer.Argument(metavar="ID", help="The person's id; else they choose it.")] = "",
     *,
+    email: Annotated[list[str], typer.Option("--email", help="An address that the person commits as.")] = [],  # noqa: B006 - Typer's own form
     group: Annotated[list[str], typer.Option("--group", help="A group to be in.")] = [],  # noqa: B006 - Typer's own form
     hours: Annotated[int, typer.Option(min=1, max=168, help="How long the link is good.")] = 24,
     as_json: Json = False,
 ) -> None:
-    """Make a link, good once, by which a person enrols with their own key."""
+    """Make a link, good once, by which a person enrols."""
     from everproof.cli.client import connect
     from everproof.cli.links import with_ca
 
     client = connect()
-    body = {"user": who, "groups": group, "lifetime_seconds": hours * 3600}
+    body = {"user": who, "emails": email, "groups": group, "lifetime_seconds": hours * 3600}
     answer = client.request("POST", "/v1/identity/invitations", json=body)
     link = with_ca(answer["link"], client.session.ca)
     if as_json:

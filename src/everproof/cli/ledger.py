@@ -39,7 +39,7 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Verify the whole ledger, or one proof file with the log's public key alone.
+    """Verify the whole ledger, or one proof file.
 
     Without PROOF every entry, leaf, tile and checkpoint in the state folder is computed anew. With PROOF and --key no
     server, network or state is needed. Exits with 1 where anything does not hold.
@@ -58,9 +58,10 @@ def prove(
     disclose: Annotated[bool, typer.Option("--disclose", help="Show the entry itself within the proof.")] = False,
     state: State = None,
 ) -> None:
-    """Write the proof that the ledger has an entry, for a stranger to verify.
+    """Write the proof that the ledger has an entry.
 
-    Without --disclose the proof tells nothing of what the entry says.
+    A stranger verifies it offline with the log's public key. Without --disclose the proof tells nothing of what the
+    entry says.
     """
     with open_ledger(state) as ledger:
         index = int(entry) if entry.isdecimal() else ledger.view.find(entry)
@@ -140,7 +141,7 @@ def export(
 
 @app.command()
 def key(*, state: State = None, as_json: Json = False) -> None:
-    """Print the log's public key: all that a stranger needs to verify proofs."""
+    """Print the log's public key, all that verifying takes."""
     with open_ledger(state) as ledger:
         if as_json:
             print_json({"origin": ledger.log.name, "key": str(ledger.log)})

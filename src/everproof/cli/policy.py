@@ -1,13 +1,12 @@
 """`everproof policy`: check, test, explain, compare and apply policies. All but `apply` and `show` need no server."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from everproof.cli import bundles
 from everproof.cli.main import EXIT_FAILED
-from everproof.cli.terminal import Json, paint, print_json, printable, progress
+from everproof.cli.terminal import Json, fields, paint, print_json, printable, progress
 from everproof.kernel.errors import InputError
 
 if TYPE_CHECKING:
@@ -186,26 +185,25 @@ def diff(
 
 @app.command()
 def apply(
-    commit: Annotated[str, typer.Argument(help="A signed commit that has .everproof/.")],
+    commit: Annotated[
+        str, typer.Argument(metavar="COMMIT", help="A commit, branch or tag [default: the ref of the settings].")
+    ] = "",
     *,
-    repository: Annotated[
-        Path | None, typer.Option(help="The repository on the server, where it is not the server's own.")
-    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Let the bundle of a signed commit rule, if its signer may change it.
+    """Let the bundle of a signed commit rule.
 
-    The server reads the commit itself, verifies its signature, and asks the bundle that rules now.
+    Its signer, and you, must both be allowed to change policy by the bundle that rules now. The server reads the commit
+    from the repository that its settings name, and verifies the signature itself.
     """
     from everproof.cli.client import connect
 
-    body = {"commit": commit, **({"repository": str(repository.resolve())} if repository else {})}
-    answer = connect().request("POST", "/v1/policy/apply", json=body)
+    answer = connect().request("POST", "/v1/policy/apply", json={"commit": commit})
     if as_json:
         print_json(answer)
         return
-    print(f"{paint('rules now', 'good')}: {printable(answer.get('commit', commit))}")
-    print(f"digest {printable(answer.get('digest', ''))}")
+    print(f"{paint('rules now', 'good')}: {printable(answer['commit'])}")
+    print(fields([("digest", answer["digest"]), ("signed by", answer["signer"]), ("recorded as", answer["entry"])]))
 
 
 def _complaint(trial: "Trial", verdict: "Verdict") -> str:

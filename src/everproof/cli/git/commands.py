@@ -29,7 +29,7 @@ def install(
     state: State = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a pre-receive hook, keeping it beside.")] = False,
 ) -> None:
-    """Put the hook before bare repositories, and say what sshd needs."""
+    """Put the hook before repositories; say what sshd needs."""
     from everproof.cli.git.install import install as set_up
     from everproof.cli.git.install import sshd_configuration
 
@@ -50,7 +50,7 @@ def install(
 
 @app.command()
 def guard(*, state: State = None) -> None:
-    """Be the pre-receive hook of the repository in this folder; git gives the ref updates."""
+    """Be a pre-receive hook; git gives the ref updates."""
     from everproof.cli.git.guard import main
 
     raise typer.Exit(main([str(load_settings(state).socket), _git()]))
@@ -60,7 +60,7 @@ def guard(*, state: State = None) -> None:
 def serve(
     *, key: Annotated[str, typer.Option(help="The public key that sshd let in, base64.")], state: State = None
 ) -> None:
-    """Be the forced command of one SSH key: decide on SSH_ORIGINAL_COMMAND, then become git."""
+    """Be the forced command of one SSH key, then become git."""
     from everproof.cli.git.serve import main
 
     raise typer.Exit(main([str(load_settings(state).socket), _git(), key]))
@@ -68,7 +68,7 @@ def serve(
 
 @app.command("authorized-keys")
 def authorized_keys(user: str, key_type: str, key: str, *, state: State = None) -> None:
-    """Answer sshd's AuthorizedKeysCommand, called with %u %t %k."""
+    """Answer sshd's question who a key is (%u %t %k)."""
     from everproof.cli.git.keys import main
 
     raise typer.Exit(main([str(load_settings(state).socket), _git(), user, key_type, key]))
