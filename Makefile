@@ -1,4 +1,4 @@
-.PHONY: help setup demo test check bench docs lock
+.PHONY: help setup demo test check bench denials docs lock
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -21,6 +21,9 @@ check: setup ## lint, format, types, import rules
 
 bench: setup ## measure; ONLY=name prints `name value unit` as its last line
 	@.venv/bin/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+denials: setup ## play the demonstration and write docs/denials.md from what it was refused
+	@.venv/bin/python -m demo --denials
 
 docs: setup ## write the generated pages of docs/ anew
 	@.venv/bin/python -m scripts.docs

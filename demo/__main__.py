@@ -16,7 +16,8 @@ SCENES_IN = ("demo.good", "demo.attacks")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--keep", action="store_true", help="leave it running for a visitor, until Ctrl-C")
-    keep = parser.parse_args().keep
+    parser.add_argument("--denials", action="store_true", help="write docs/denials.md from what was refused")
+    given = parser.parse_args()
     started = time.perf_counter()
     for module in SCENES_IN:
         importlib.import_module(module)
@@ -32,7 +33,9 @@ def main() -> int:
             print(failure.output)
             verified = False
         seconds = time.perf_counter() - started
-        if keep:
+        if given.denials:
+            tally.refusals.write()
+        if given.keep:
             print(f"\nIt is left running at {world.url}, with its state in {world.state}. Ctrl-C ends it.", flush=True)
             try:
                 house.server.process.wait()

@@ -1,5 +1,6 @@
 """The attacks: each must be refused, and say why."""
 
+import json
 import re
 import shutil
 import sqlite3
@@ -12,11 +13,12 @@ from demo.stage import expect, scene
 from demo.world import EVERPROOF, Failed, Person
 
 
-def refused(person: Person, *command: str, why: str, **where: object) -> str:
+def refused(house: House, person: Person, *command: str, why: str, at: Path | None = None) -> str:
     """What a command that must fail said, which must have ``why`` in it."""
     try:
-        said = person.run(*command, **where)  # type: ignore[arg-type]  # where is at= or nothing
+        said = person.run(*command, at=at)
     except Failed as failure:
+        house.refusals.append((" ".join([Path(command[0]).name, *command[1:]]), failure.output))
         expect(re.search(why, failure.output), f"refused, but with another reason: {failure.output}")
         lines = [line.removeprefix("remote:").strip() for line in failure.output.splitlines() if re.search(why, line)]
         return f"refused: {lines[0]}"
@@ -24,8 +26,11 @@ def refused(person: Person, *command: str, why: str, **where: object) -> str:
     return ""
 
 
-def not_given(answer: Answer, why: str) -> str:
+def not_given(house: House, answer: Answer, why: str) -> str:
     """Why the server did not give what was asked for."""
+    house.refusals.append(
+        (f"{answer.asked}    # {answer.status}", json.dumps(answer.json, indent=2, ensure_ascii=False))
+    )
     expect(answer.status in {400, 401, 403}, f"status {answer.status}: {answer.json}")
     expect(re.search(why, answer.reason), f"refused, but with another reason: {answer.reason}")
     return f"refused: {answer.reason}"
@@ -41,7 +46,13 @@ def push_back(person: Person) -> None:
 def link_again(house: House) -> str:
     mallory = house.world.person("mallory")
     return refused(
-        mallory, EVERPROOF, "login", "--enrol", house.world.kept["link"], why="used|not good|no such|unknown|expired"
+        house,
+        mallory,
+        EVERPROOF,
+        "login",
+        "--enrol",
+        house.world.kept["link"],
+        why="used|not good|no such|unknown|expired",
     )
 
 
@@ -49,7 +60,7 @@ def link_again(house: House) -> str:
 def unsigned(house: House) -> str:
     bob = house.world.person("bob")
     work(bob, "shop", "shop.py", "print('hurry')\n", commit=("--no-gpg-sign",))
-    said = refused(bob, "git", "push", "-q", "origin", "HEAD:main", why="not signed", at=bob.home / "shop")
+    said = refused(house, bob, "git", "push", "-q", "origin", "HEAD:main", why="not signed", at=bob.home / "shop")
     push_back(bob)
     return said
 
@@ -58,7 +69,9 @@ def unsigned(house: House) -> str:
 def spoofed(house: House) -> str:
     bob = house.world.person("bob")
     work(bob, "shop", "shop.py", "print('free')\n", commit=("--author", "Alice <alice@shop.example>"))
-    said = refused(bob, "git", "push", "-q", "origin", "HEAD:main", why="alice@shop.example", at=bob.home / "shop")
+    said = refused(
+        house, bob, "git", "push", "-q", "origin", "HEAD:main", why="alice@shop.example", at=bob.home / "shop"
+    )
     push_back(bob)
     return said
 
@@ -68,7 +81,7 @@ def rewritten(house: House) -> str:
     bob = house.world.person("bob")
     bob.run("git", "commit", "-q", "--amend", "-m", "It was always so", at=bob.home / "shop")
     said = refused(
-        bob, "git", "push", "-q", "--force", "origin", "HEAD:main", why="histor|rewrit", at=bob.home / "shop"
+        house, bob, "git", "push", "-q", "--force", "origin", "HEAD:main", why="histor|rewrit", at=bob.home / "shop"
     )
     push_back(bob)
     return said
@@ -77,7 +90,7 @@ def rewritten(house: House) -> str:
 @scene("mallory, whom nobody knows, pushes over SSH", attack=True)
 def stranger(house: House) -> str:
     mallory = house.world.person("mallory")
-    return refused(mallory, "git", "clone", "-q", house.world.remote("acme/shop"), "x", why="Permission denied")
+    return refused(house, mallory, "git", "clone", "-q", house.world.remote("acme/shop"), "x", why="Permission denied")
 
 
 @scene("a stolen job token is exchanged with another key", attack=True)
@@ -85,34 +98,36 @@ def replayed(house: House) -> str:
     token = house.issuer.mint(house.claims())
     first = Job(house.world.url, house.ca).exchange(token)
     expect(first.status == OK, first.reason)
-    return not_given(Job(house.world.url, house.ca).exchange(token), "another|key|bound")
+    return not_given(house, Job(house.world.url, house.ca).exchange(token), "another|key|bound")
 
 
 @scene("a job token that was made for another service", attack=True)
 def other_audience(house: House) -> str:
-    return not_given(house.job(aud="sts.amazonaws.com")[1], "audience|aud")
+    return not_given(house, house.job(aud="sts.amazonaws.com")[1], "audience|aud")
 
 
 @scene("a job of a fork's pull request", attack=True)
 def fork(house: House) -> str:
     changes = {"event_name": "pull_request", "ref": "refs/pull/7/merge", "ref_protected": "false"}
-    return not_given(house.job(sub="repo:acme/shop:pull_request", head_ref="evil", **changes)[1], "binding|event|ref")
+    return not_given(
+        house, house.job(sub="repo:acme/shop:pull_request", head_ref="evil", **changes)[1], "binding|event|ref"
+    )
 
 
 @scene("a job that pull_request_target has started", attack=True)
 def pull_request_target(house: House) -> str:
-    return not_given(house.job(event_name="pull_request_target")[1], "event_name|pull_request_target")
+    return not_given(house, house.job(event_name="pull_request_target")[1], "event_name|pull_request_target")
 
 
 @scene("a repository that took the name after it was given up", attack=True)
 def resurrected(house: House) -> str:
-    return not_given(house.job(repository_id="666")[1], "repository_id|binding")
+    return not_given(house, house.job(repository_id="666")[1], "repository_id|binding")
 
 
 @scene("a token stolen from the job is used without the job's key", attack=True)
 def stolen(house: House) -> str:
     thief = Job(house.world.url, house.ca)
-    return not_given(thief.call("GET", "/v1/identity/me", token=house.job_one.token), "key")
+    return not_given(house, thief.call("GET", "/v1/identity/me", token=house.job_one.token), "key")
 
 
 @scene("a captured request is sent again", attack=True)
@@ -124,7 +139,22 @@ def captured(house: House) -> str:
     proof = dpop_proof(job.key, "GET", f"{house.world.url}/v1/identity/me", nonce=job.nonce, token=job.token)
     first = job.call("GET", "/v1/identity/me", token=job.token, proof=proof)
     expect(first.status == OK, first.reason)
-    return not_given(job.call("GET", "/v1/identity/me", token=job.token, proof=proof), "used|replay|again")
+    return not_given(house, job.call("GET", "/v1/identity/me", token=job.token, proof=proof), "used|replay|again")
+
+
+@scene("a compromised script in the job asks for production's database password", attack=True)
+def other_secret(house: House) -> str:
+    job = house.job_one
+    principal = job.call("GET", "/v1/identity/me", token=job.token).json["principal"]
+    question = {
+        "subject": principal["ref"],
+        "action": {"name": "secret:read"},
+        "resource": {"type": "Secret", "id": "production/database"},
+    }
+    answer = job.call("POST", "/access/v1/evaluation", body=question, token=job.token)
+    house.refusals.append((answer.asked, json.dumps(answer.json, indent=2, ensure_ascii=False)))
+    expect(answer.json.get("decision") is False, str(answer.json))
+    return "denied, with its reason and its entry"
 
 
 @scene("the job fetches the source of another team", attack=True)
@@ -132,7 +162,9 @@ def other_team(house: House) -> str:
     runner = house.world.person("runner")
     key = house.job_one.ssh_key(runner.key)
     key.with_suffix(".pub").unlink()  # it is of the key that lay there before
-    return refused(runner, "git", "clone", "-q", house.world.remote("acme/payroll"), "x", why="payroll|permit|denied")
+    return refused(
+        house, runner, "git", "clone", "-q", house.world.remote("acme/payroll"), "x", why="payroll|permit|denied"
+    )
 
 
 @scene("the job pushes to its own repository", attack=True)
@@ -141,7 +173,15 @@ def job_pushes(house: House) -> str:
     runner.run("git", "clone", "-q", house.world.remote("acme/shop"), "shop")
     work(runner, "shop", "shop.py", "print('mine')\n")
     return refused(
-        runner, "git", "push", "-q", "origin", "HEAD:main", why="signed with|permit|nobody", at=runner.home / "shop"
+        house,
+        runner,
+        "git",
+        "push",
+        "-q",
+        "origin",
+        "HEAD:main",
+        why="signed with|permit|nobody",
+        at=runner.home / "shop",
     )
 
 
@@ -150,7 +190,7 @@ def revoked(house: House) -> str:
     alice, bob = house.world.person("alice"), house.world.person("bob")
     fingerprint = bob.run("ssh-keygen", "-lf", str(bob.key)).split()[1]
     alice.everproof("revoke", fingerprint, "--reason", "compromised")
-    return refused(bob, "git", "fetch", "-q", "origin", why="Permission denied|revoked", at=bob.home / "shop")
+    return refused(house, bob, "git", "fetch", "-q", "origin", why="Permission denied|revoked", at=bob.home / "shop")
 
 
 @scene("a policy with an error is signed and applied", attack=True)
@@ -160,7 +200,9 @@ def bad_policy(house: House) -> str:
     good = file.read_text()
     file.write_text(good.replace("context.commits_unsigned == 0", "context.comits_unsigned == 0"))
     house.commit_policy(alice, "A slip of the pen")
-    said = refused(alice, EVERPROOF, "policy", "apply", "HEAD", why="comits_unsigned|git.cedar:", at=house.policy)
+    said = refused(
+        house, alice, EVERPROOF, "policy", "apply", "HEAD", why="comits_unsigned|git.cedar:", at=house.policy
+    )
     file.write_text(good)
     house.commit_policy(alice, "Mended")
     return said
@@ -174,7 +216,7 @@ def carols_policy(house: House) -> str:
         '@id("carol/all") @title("Carol may do everything")\npermit (principal == User::"carol", action, resource);\n'
     )
     house.commit_policy(carol, "More for me")
-    said = refused(carol, EVERPROOF, "policy", "apply", "HEAD", why="policy:change|permit", at=house.policy)
+    said = refused(house, carol, EVERPROOF, "policy", "apply", "HEAD", why="policy:change|permit", at=house.policy)
     house.world.person("alice").run("git", "reset", "-q", "--hard", "HEAD~1", at=house.policy)
     return said
 
@@ -189,6 +231,7 @@ def changed_row(house: House) -> str:
     try:
         said = house.everproof("ledger", "verify", state=copy)
     except Failed as failure:
+        house.refusals.append(("everproof ledger verify", failure.output))
         expect("3" in failure.output, failure.output)
         return f"found: {_line(failure.output, '3')}"
     expect(condition=False, otherwise=f"not found: {said}")
@@ -203,8 +246,7 @@ def rolled_back(house: House) -> str:
     house.server = house.start_server("server-2")
     job, answer = house.job()
     expect(answer.status == OK, answer.reason)
-    house.wait_for_checkpoint()
-    house.server.stop()
+    house.server.stop()  # which signs a checkpoint for what came last
     newer = house.world.folder / "newer"
     house.world.state.rename(newer)
     shutil.copytree(older, house.world.state)
@@ -215,6 +257,7 @@ def rolled_back(house: House) -> str:
     newer.rename(house.world.state)
     house.server = house.start_server("server-3")
     expect(after.status == UNAVAILABLE, f"status {after.status}: {after.json}")
+    house.refusals.append((after.asked, json.dumps(after.json, indent=2, ensure_ascii=False)))
     return f"it signs nothing: {after.reason}"
 
 

@@ -43,6 +43,7 @@ class House:
         self.world = world
         self.issuer = world.enter(issuers.running(world.made("issuer")))
         self.policy = world.folder / "policy"
+        self.refusals: list[tuple[str, str]] = []
         self.checkpoint = world.folder / "elsewhere" / "checkpoint"
         self.checkpoint.parent.mkdir()
         self._settings()
@@ -90,7 +91,9 @@ class House:
 
     def invite(self, by: Person, name: str, group: str) -> str:
         """An invitation's one-time link."""
-        return _link(by.everproof("identity", "invite", name, "--group", group))
+        return _link(
+            by.everproof("identity", "invite", name, "--email", self.world.person(name).email, "--group", group)
+        )
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """What the pipeline's platform says of a job of acme/shop on main, with ``changes``."""
@@ -103,15 +106,6 @@ class House:
         """A job that has asked for its token, and what it was answered."""
         job = Job(self.world.url, self.ca)
         return job, job.exchange(self.issuer.mint(self.claims(**changes)))
-
-    def wait_for_checkpoint(self) -> None:
-        """Wait until a new checkpoint lies outside the database."""
-        before, deadline = self.checkpoint.read_bytes() if self.checkpoint.exists() else b"", time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if self.checkpoint.exists() and self.checkpoint.read_bytes() != before:
-                return
-            time.sleep(0.02)
-        raise TimeoutError("no new checkpoint in 20 s")
 
     def write_policy(self, by: Person) -> None:
         """The organisation's policy: the starter's, with trust in the pipeline's issuer."""

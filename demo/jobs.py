@@ -22,7 +22,8 @@ JWT = "urn:ietf:params:oauth:token-type:jwt"
 class Answer:
     """What the server said."""
 
-    def __init__(self, status: int, body: bytes, nonce: str | None) -> None:
+    def __init__(self, asked: str, status: int, body: bytes, nonce: str | None) -> None:
+        self.asked = asked
         self.status = status
         self.nonce = nonce
         try:
@@ -98,9 +99,10 @@ class Job:
             self.key, request.get_method(), request.full_url, nonce=self.nonce, token=token or None
         )
         request.add_header("dpop", made)
+        asked = f"{request.get_method()} {request.selector}"
         try:
             with urllib.request.urlopen(request, context=self._tls, timeout=20) as response:  # noqa: S310 - the same
-                return Answer(response.status, response.read(), response.headers.get("dpop-nonce"))
+                return Answer(asked, response.status, response.read(), response.headers.get("dpop-nonce"))
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, error.read(), error.headers.get("dpop-nonce"))
+                return Answer(asked, error.code, error.read(), error.headers.get("dpop-nonce"))

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from demo.denials import Refusals
 from demo.house import House
 
 Play = Callable[[House], str]
@@ -52,6 +53,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.expected = self.unexpected = self.skipped = 0
+        self.refusals = Refusals()
 
     def run(self, number: int, one: Scene, house: House) -> None:
         """Play one scene and print its line."""
@@ -67,6 +69,7 @@ class Tally:
             happened, mark = f"NOT AS EXPECTED: {error}", "!"
             trace = "" if isinstance(error, UnexpectedError) else traceback.format_exc()
             self.unexpected += 1
+        self.refusals.add(one.tried, house)
         took = (time.perf_counter() - started) * 1000
         print(f"{number:3} {mark} {one.tried:{TRIED_WIDTH}} {took:6,.0f} ms  {happened}", flush=True)
         if trace:
