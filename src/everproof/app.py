@@ -13,6 +13,7 @@ from everproof.keys import Keyring, SigningKeys, open_root_key
 from everproof.ledger import Ledger
 from everproof.policy import Bundle, Engine
 from everproof.storage import Storage
+from everproof.upkeep import Upkeep
 
 
 class Everproof:
@@ -66,13 +67,16 @@ class Everproof:
 
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check)
         self.bundles.follow(follow)
+        self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
 
     async def start(self) -> None:
         """Begin to decide and to record."""
         await self.storage.start()
         await self.ledger.start()
+        await self._upkeep.start()
 
     async def stop(self) -> None:
         """Record what waits, and close everything."""
+        await self._upkeep.stop()
         await self.ledger.stop()
         await self.storage.stop()

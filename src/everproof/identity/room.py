@@ -1,8 +1,11 @@
 """The room put together: what the doors and the floors above ask of identity."""
 
+from datetime import datetime
+
 from everproof.identity.access_tokens import AccessTokens
 from everproof.identity.challenges import Challenges
 from everproof.identity.client_assertion import ClientAssertions
+from everproof.identity.credential_store import forget_credentials
 from everproof.identity.credentials import Credentials
 from everproof.identity.directory import Directory
 from everproof.identity.dpop import Dpop
@@ -13,9 +16,10 @@ from everproof.identity.jwks import IssuerKeys
 from everproof.identity.machines import Machines
 from everproof.identity.outbound import Outbound
 from everproof.identity.proofs import Proofs
+from everproof.identity.replay_store import forget_expired
 from everproof.identity.ssh_login import SshLogin
 from everproof.keys import SigningKeys
-from everproof.storage import Storage
+from everproof.storage import Storage, Transaction
 
 
 class Identity:
@@ -47,3 +51,8 @@ class Identity:
             credentials=self.credentials,
             token_endpoint=token_endpoint,
         )
+
+    def forget(self, tx: Transaction, *, lineage_before: datetime) -> None:
+        """Remove what no request can be about any more, and the lineage of what expired before ``lineage_before``."""
+        forget_expired(tx)
+        forget_credentials(tx, lineage_before)
