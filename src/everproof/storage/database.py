@@ -19,6 +19,9 @@ SYNCHRONOUS: Final = "FULL"
 BUSY_MILLISECONDS: Final = 5_000
 """Only a backup or a checkpoint can hold the lock: there is one writer."""
 
+LOCK_MILLISECONDS: Final = 3_000
+"""How long a server waits for the one before it to be gone."""
+
 WRITER_LOCK: Final = 0x45_76_65_72_70_72_66
 """The PostgreSQL advisory lock held, for its session, by the connection that writes."""
 
@@ -109,9 +112,15 @@ def _prepare_sqlite_reader(connection: Any, _record: Any) -> None:
 def _lock_postgresql_writer(connection: Any, _record: Any) -> None:
     # Taken on the very connection that writes, at every connect: a connection that was lost and made anew has it again
     # or fails, so there are never two writers.
+    from psycopg.errors import LockNotAvailable  # late: a server on SQLite never needs it
+
+    # A server that was killed holds it until PostgreSQL notices, so the next one waits a moment.
     with connection.cursor() as cursor:
-        [locked] = cursor.execute("select pg_try_advisory_lock(%s)", (WRITER_LOCK,)).fetchone()
+        try:
+            cursor.execute(f"set lock_timeout = {LOCK_MILLISECONDS}")
+            cursor.execute("select pg_advisory_lock(%s)", (WRITER_LOCK,))
+            cursor.execute("reset lock_timeout")
+        except LockNotAvailable as error:
+            connection.close()
+            raise ConflictError("another Everproof server writes to this database", todo="stop it first") from error
     connection.commit()
-    if not locked:
-        connection.close()
-        raise ConflictError("another Everproof server writes to this database", todo="stop it first")
