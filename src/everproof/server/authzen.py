@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from everproof.authorize import Denied, Outcome
 from everproof.kernel.errors import Error, InputError, RefusedError
 from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Mode, Proof, Ref, Resource
-from everproof.server.denial import allowed
+from everproof.server.denial import allowed, explained, words
 from everproof.server.http import BareRoute, Reply, Route
 from everproof.server.http.body import UnsupportedMediaError, json_reader, read_body, require_media
 from everproof.server.http.call import JSON, request_id, send_json
@@ -311,13 +311,12 @@ def _complete(item: Item, batch: Evaluations) -> Evaluation:
 
 
 def _denial(denied: Denied) -> dict[str, Any]:
-    explanation = denied.explanation("caller")
     return {
         "id": denied.receipt.entry_id,
         "index": denied.receipt.index,
         "reason_admin": {"403": denied.reason},
-        "reason_user": {"403": explanation.text()},
-        "explanation": msgspec.to_builtins(explanation),
+        "reason_user": {"403": words(denied)},
+        "explanation": explained(denied),
     }
 
 

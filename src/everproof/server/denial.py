@@ -19,13 +19,25 @@ class DeniedError(RefusedError):
     code = "denied"
 
     def __init__(self, denied: Denied) -> None:
-        explanation = denied.explanation("caller")
-        super().__init__(explanation.text() or denied.reason, place=f"{denied.action.name} on {denied.resource.ref}")
+        super().__init__(words(denied), place=f"{denied.action.name} on {denied.resource.ref}")
         self.extra: dict[str, Any] = {
             "reason": denied.reason,
-            "explanation": msgspec.to_builtins(explanation),
+            "explanation": explained(denied),
             "receipt": msgspec.to_builtins(denied.receipt),
         }
+
+
+def words(denied: Denied) -> str:
+    """Why, for a person. Where policy allows, it was what was to be done in the same commit that refused."""
+    return denied.reason if denied.decision.allowed else denied.explanation("caller").text() or denied.reason
+
+
+def explained(denied: Denied) -> dict[str, Any]:
+    """Why, as data; empty where it was not policy that refused."""
+    if denied.decision.allowed:
+        return {}
+    found: dict[str, Any] = msgspec.to_builtins(denied.explanation("caller"))
+    return found
 
 
 def allowed(outcome: Allowed[A, R, T] | Denied) -> Allowed[A, R, T]:

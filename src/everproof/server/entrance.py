@@ -4,6 +4,7 @@ Each is decided by policy, recorded, and done in the same commit. The certificat
 server by is given to anyone: who has its fingerprint from a link can tell whether it is the right one.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -24,6 +25,7 @@ from everproof.kernel.words import MAIN_SPACE, Ref, Resource
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
+from everproof.server.oauth import facts_of
 from everproof.server.tls import CA_FILE
 from everproof.storage import Transaction
 
@@ -34,6 +36,17 @@ SESSION: Final = timedelta(minutes=60)
 DAY_SECONDS: Final = 24 * 3600
 HOUR_SECONDS: Final = 3600
 WEEK_SECONDS: Final = 7 * DAY_SECONDS
+
+HTML: Final = "text/html; charset=utf-8"
+PAGE: Final = b"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Everproof: enrol</title>
+<h1>You are invited</h1>
+<p>In a terminal, with the whole address of this page:</p>
+<pre>everproof login --enrol 'ADDRESS'</pre>
+<p>It enrols the SSH key that you sign commits with. The address is good once.</p>
+</html>
+"""
+"""The secret stands behind the ``#`` of the address, so no server is sent it."""
 
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=500)]
@@ -55,9 +68,10 @@ class LoginAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom to invite: ``user`` fixes the id, else the person chooses it."""
+    """Whom to invite: ``user`` fixes the id, else the person chooses it; ``emails`` are what they may commit as."""
 
     user: Text = ""
+    emails: Texts = ()
     groups: Texts = ()
     lifetime_seconds: Seconds = DAY_SECONDS
 
@@ -110,6 +124,7 @@ class Entrance:
         own: dict[str, Any] = {"door": "entrance", "status": 201}
         pem = "application/pem-certificate-chain"
         return [
+            Route("GET", "/enrol", self.page, door="entrance", needs_proof=False, media=HTML),
             Route("GET", "/ca.pem", self.ca, door="entrance", needs_proof=False, media=pem, problems=(404,)),
             Route("POST", f"{LOGIN}/challenge", self.login_challenge, door="entrance", needs_proof=False),
             Route("POST", LOGIN, self.login, **public),
@@ -120,11 +135,16 @@ class Entrance:
             Route("POST", "/v1/identity/join-tokens", self.join_token, **own),
         ]
 
+    async def page(self) -> Reply:
+        """What a link shows to someone who opens it in a browser."""
+        return Reply(PAGE, media=HTML)
+
     async def ca(self) -> Reply:
         """The certificate authority of this server's own certificate, to be believed by its fingerprint alone."""
-        if not self._ca.is_file():
-            raise NotFoundError("this server has no certificate authority of its own")
-        return Reply(self._ca.read_bytes(), media="application/pem-certificate-chain")
+        try:
+            return Reply(await asyncio.to_thread(self._ca.read_bytes), media="application/pem-certificate-chain")
+        except FileNotFoundError as error:
+            raise NotFoundError("this server has no certificate authority of its own") from error
 
     async def login_challenge(self) -> Asked:
         """Ask for something to sign over, to log in."""
@@ -144,7 +164,7 @@ class Entrance:
             return exchange.issue(tx, plan)
 
         outcome = await self._authorizer.authorize(
-            plan.proof, plan.action, plan.resource, context=plan.context, within=issue
+            plan.proof, plan.action, plan.resource, facts=facts_of(plan), within=issue
         )
         reply: TokenReply = allowed(outcome).outcome
         return reply
@@ -155,14 +175,15 @@ class Entrance:
 
     async def enrol(self, body: EnrolmentRequest) -> PrincipalRecord:
         """Enrol by a link that is good once, with the SSH key that signed."""
-        found = self._identity.enrolment.verify(body)
+        found = await asyncio.to_thread(self._identity.enrolment.verify, body)
         outcome = await self._authorizer.authorize(found.proof, ENROL, found.resource, within=found.settle)
         record: PrincipalRecord = allowed(outcome).outcome
         return record
 
     async def join(self, call: Call, body: JoinRequest) -> PrincipalRecord:
         """Join as a machine by a token that is good once, with the key of the request's DPoP proof."""
-        found = self._identity.machines.verify(body, shown=self._callers.key(call.scope))
+        shown = self._callers.key(call.scope)
+        found = await asyncio.to_thread(lambda: self._identity.machines.verify(body, shown=shown))
         outcome = await self._authorizer.authorize(found.proof, ENROL, found.resource, within=found.settle)
         record: PrincipalRecord = allowed(outcome).outcome
         return record
@@ -176,8 +197,15 @@ class Entrance:
             proof,
             ENROL,
             who,
-            within=lambda tx: invite(tx, groups=body.groups, user=body.user, by=proof.principal.ref, lifetime=lifetime),
-            detail={"groups": list(body.groups)},
+            within=lambda tx: invite(
+                tx,
+                groups=body.groups,
+                user=body.user,
+                emails=body.emails,
+                by=proof.principal.ref,
+                lifetime=lifetime,
+            ),
+            detail={"groups": list(body.groups), "emails": list(body.emails)},
         )
         made = allowed(outcome).outcome
         return Invited(made.ticket.id, link(self._issuer, made.secret), made.ticket.expires)

@@ -11,7 +11,7 @@ from everproof.authorize import Authorizer, Denied, Outcome
 from everproof.identity.access_tokens import AccessTokens
 from everproof.identity.client_assertion import ASSERTION_TYPE
 from everproof.identity.dpop import Dpop, DpopError
-from everproof.identity.exchange import ACCESS_TOKEN, CLIENT_CREDENTIALS, EXCHANGE, JWT, Exchange, TokenReply
+from everproof.identity.exchange import ACCESS_TOKEN, CLIENT_CREDENTIALS, EXCHANGE, JWT, Exchange, Plan, TokenReply
 from everproof.identity.introspection import INACTIVE, Introspection, find_token, introspect
 from everproof.identity.oauth import InvalidClientError, InvalidRequestError
 from everproof.identity.token_request import read_token_request
@@ -19,6 +19,7 @@ from everproof.kernel.errors import Error, RefusedError, UnavailableError
 from everproof.kernel.words import Action, Fact
 from everproof.keys import SigningKeys
 from everproof.server.caller import Callers
+from everproof.server.denial import explained
 from everproof.server.http import BareRoute, Call, Reply, Route
 from everproof.server.http.body import MAX_FIELDS, read_body, require_media
 from everproof.server.http.call import FORM, send_reply
@@ -95,11 +96,10 @@ class UnauthorizedClientError(RefusedError):
     oauth_error = "unauthorized_client"
 
     def __init__(self, denied: Denied, *, exchange: bool) -> None:
-        explanation = denied.explanation("caller")
-        super().__init__(explanation.text() or denied.reason)
+        super().__init__(denied.reason)
         if exchange:  # RFC 8693, section 2.2.2: also where policy does not accept the token
             self.oauth_error = "invalid_request"
-        self.extra: dict[str, Any] = {"explanation": msgspec.to_builtins(explanation)}
+        self.extra: dict[str, Any] = {"explanation": explained(denied)}
 
 
 class OAuth:
@@ -161,7 +161,7 @@ class OAuth:
             plan.proof,
             plan.action,
             plan.resource,
-            facts=[Fact(name, value, plan.proof.at, "token-request") for name, value in plan.context.items()],
+            facts=facts_of(plan),
             within=lambda tx: self._exchange.issue(tx, plan),
         )
         if isinstance(outcome, Denied):
@@ -202,6 +202,11 @@ class OAuth:
         return Reply.of(self._metadata, headers={"cache-control": _CACHED})
 
 
+def facts_of(plan: Plan) -> list[Fact]:
+    """What is known of a token that is asked for."""
+    return [Fact(name, value, plan.proof.at, "token-request") for name, value in plan.context.items()]
+
+
 def error_form(path: str, error: Error) -> Reply | None:
     """An error of the OAuth endpoints as OAuth says it."""
     if not path.startswith("/oauth/"):
@@ -217,7 +222,7 @@ def error_form(path: str, error: Error) -> Reply | None:
         status = error.status
     problem = OAuthProblem(
         error=name,
-        error_description=error.message,
+        error_description=_ascii(error.message),
         place=error.place or "",
         todo=error.todo or "",
         explanation=getattr(error, "extra", {}).get("explanation", {}),
@@ -226,6 +231,11 @@ def error_form(path: str, error: Error) -> Reply | None:
     if status == InvalidClientError.status:
         headers.setdefault("www-authenticate", 'DPoP algs="ES256 EdDSA"')
     return Reply.of(problem, status=status, headers=headers)
+
+
+def _ascii(text: str) -> str:
+    """``text`` in the characters that a description may have (RFC 6749, section 5.2)."""
+    return "".join(one if " " <= one <= "~" else "?" for one in text.replace("\\", "/").replace('"', "'"))
 
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:
