@@ -175,8 +175,29 @@ def test_the_ledger_is_proved_to_a_stranger_and_verified_whole(ada: Home, server
     assert unsaid.returncode == 2
     assert "--key" in unsaid.stderr
     assert told(ada, "ledger", "verify", *state)["holds"] is True
-    lines = ada.everproof("ledger", "export", "--to", "3", *state).stdout.splitlines()
-    assert [json.loads(line)["index"] for line in lines] == [0, 1, 2]
+    lines = ada.everproof("ledger", "export", "--to", "2", *state).stdout.splitlines()
+    assert [json.loads(line)["index"] for line in lines] == [0, 1]
+
+
+def test_the_ledger_is_read_from_afar_by_who_may_and_proved_to_anyone(ada: Home, tmp_path: Path) -> None:
+    listed = ada.everproof("ledger", "tail", "-n", "2", "--json")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    lines = listed.stdout.splitlines()
+    assert [json.loads(line)["entry"]["kind"] for line in lines] == ["decision", "decision"]
+    key = ada.everproof("ledger", "key").stdout.strip()
+    file = tmp_path / "first.tlog-proof"
+    assert ada.everproof("ledger", "prove", "0", "-o", str(file), "--disclose").returncode == 0
+    assert ada.everproof("ledger", "verify", str(file), "--key", key).returncode == 0
+    exported = ada.everproof("ledger", "export", "--from", "1", "--to", "4").stdout.splitlines()
+    assert [json.loads(line)["index"] for line in exported] == [1, 2, 3]
+    eve = Home(tmp_path / "eve", "eve")
+    public = f"{eve.ssh_key()}.pub"
+    link = told(ada, "identity", "invite", "eve")["link"]
+    assert eve.everproof("login", "--enrol", link, "--key", public.removesuffix(".pub")).returncode == 0
+    refused = eve.everproof("ledger", "tail")
+    assert refused.returncode == 1
+    assert "ledger:read" in refused.stderr
+    assert eve.everproof("ledger", "prove", "0").stdout.startswith("c2sp.org/tlog-proof@v1\n")
 
 
 def test_a_changed_row_is_found_and_named(ada: Home, server: Server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx
@@ -45,7 +46,7 @@ class Client:
         *,
         json: Any = None,
         form: dict[str, str] | None = None,
-        query: dict[str, str] | None = None,
+        query: Mapping[str, str | int] | None = None,
         proven: bool = True,
     ) -> Any:
         """The decoded answer to one request, proven by the session's token unless told otherwise.

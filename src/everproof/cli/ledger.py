@@ -1,16 +1,17 @@
 """`everproof ledger`: verify, prove, follow and export the record of everything.
 
-All of it works on the state folder, offline and read-only, beside a server that may run: whoever can read the folder
-and its root key can read the ledger anyway. A proof file is verified with nothing but the log's public key.
+It works on the state folder, offline and read-only, beside a server that may run: whoever can read the folder and its
+root key can read the ledger anyway. Where there is no such folder, the server that this machine is logged in to is
+asked. A proof file is verified with nothing but the log's public key.
 """
 
-import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from everproof.cli.ledger_source import open_source
 from everproof.cli.main import EXIT_FAILED
 from everproof.cli.state import State, open_ledger
 from everproof.cli.terminal import Json, fields, paint, print_json, printable, progress
@@ -24,6 +25,9 @@ app = typer.Typer(help="Verify, prove, follow and export the record of everythin
 
 FOLLOW_SECONDS: Final = 0.5
 """How often `tail -f` looks again: at once to a person, nothing to the database."""
+
+AT_ONCE: Final = 100
+"""Entries that `tail -f` takes at a time."""
 
 _Key = Annotated[str | None, typer.Option("--key", help="The log's public key, or a file with it.", show_default=False)]
 
@@ -63,11 +67,9 @@ def prove(
     A stranger verifies it offline with the log's public key. Without --disclose the proof tells nothing of what the
     entry says.
     """
-    with open_ledger(state) as ledger:
-        index = int(entry) if entry.isdecimal() else ledger.view.find(entry)
-        _sign_up_to(ledger, index)
-        text = ledger.view.proof(index, disclose=disclose)
-        log = ledger.log
+    with open_source(state) as ledger:
+        text = ledger.prove(entry, disclose=disclose)
+        log = ledger.key()
     if output is None:
         print(text.decode(), end="")
         return
@@ -75,7 +77,7 @@ def prove(
         output.write_bytes(text)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", place=str(output)) from error
-    print(f"entry {index} is proved in {output}; whoever has the log's key verifies it offline:")
+    print(f"entry {entry} is proved in {output}; whoever has the log's key verifies it offline:")
     print(f"  everproof ledger verify {output} --key '{log}'")
 
 
@@ -89,18 +91,18 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Show the last entries, and with -f those that come."""
-    with open_ledger(state) as ledger:
+    with open_source(state) as ledger:
         last = -1
-        for one in ledger.view.tail(None, lines, kind=kind) if lines else []:
+        for one in ledger.tail(None, lines, kind=kind) if lines else []:
             _print_entry(one, as_json=as_json)
             last = one.index
         if not follow:
             return
-        if last < 0 and (newest := ledger.view.tail(None, 1)):
+        if last < 0 and (newest := ledger.tail(None, 1)):
             last = newest[0].index
         while True:
             # All kinds are asked for, so that a rare one is not searched for from the start again each time.
-            found = ledger.view.tail(last)
+            found = ledger.tail(last, AT_ONCE)
             for one in found:
                 last = one.index
                 if kind is None or one.kind == kind:
@@ -125,16 +127,14 @@ def export(
     """Write entries with their proofs, one line of JSON each."""
     import sys
 
-    from everproof.ledger.checkpoint import open_checkpoint
-
-    with open_ledger(state) as ledger, progress("exporting") as report:
-        size = open_checkpoint(ledger.view.checkpoint(), ledger.log)[0].size
-        total = size if end is None else min(end, size)
+    with open_source(state) as ledger, progress("exporting") as report:
+        size = ledger.size()
+        last = size if end is None else min(end, size)
         target = sys.stdout.buffer if output is None else output.open("wb")
         try:
-            for done, line in enumerate(ledger.view.export(first, end, disclose=disclose), 1):
+            for done, line in enumerate(ledger.export(first, last, disclose=disclose), 1):
                 target.write(line)
-                report(done, max(total - first, done))
+                report(done, last - first)
         finally:
             target.flush() if output is None else target.close()
 
@@ -142,31 +142,11 @@ def export(
 @app.command()
 def key(*, state: State = None, as_json: Json = False) -> None:
     """Print the log's public key, all that verifying takes."""
-    with open_ledger(state) as ledger:
+    with open_source(state) as ledger:
         if as_json:
-            print_json({"origin": ledger.log.name, "key": str(ledger.log)})
+            print_json({"origin": ledger.key().partition("+")[0], "key": ledger.key()})
         else:
-            print(ledger.log)
-
-
-def _sign_up_to(ledger: "LedgerFolder", index: int) -> None:
-    """Have a running server sign a checkpoint that reaches ``index``, if the last one does not.
-
-    Its proofs that disclose nothing are for anyone, and it signs for them what it must. Where it does not run, nothing
-    can be signed: the proof itself says so.
-    """
-    import httpx
-
-    from everproof.ledger.checkpoint import open_checkpoint
-
-    try:
-        reaches = open_checkpoint(ledger.view.checkpoint(), ledger.log)[0].size
-    except NotFoundError:
-        reaches = 0
-    if index >= reaches:
-        transport = httpx.HTTPTransport(uds=str(ledger.settings.socket))
-        with contextlib.suppress(httpx.TransportError), httpx.Client(transport=transport) as client:
-            client.get(f"http://localhost/v1/ledger/entries/{index}/proof")
+            print(ledger.key())
 
 
 def _verify_state(state: Path | None, checkpoint: Path | None, *, as_json: bool) -> None:
