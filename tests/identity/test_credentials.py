@@ -136,6 +136,20 @@ async def test_child_of_an_expired_parent_is_refused(
     assert credentials.live(root.id) is None
 
 
+@pytest.mark.parametrize("id_", ["x" * 513, "a\0b"])
+async def test_name_that_a_database_would_not_keep_is_refused(
+    storage: Storage, credentials: Credentials, id_: str
+) -> None:
+    with pytest.raises(RefusedError, match="cannot be kept"):
+        await issued(storage, credentials, principal=Ref("Job", id_))
+
+
+async def test_long_reason_is_cut(storage: Storage, credentials: Credentials) -> None:
+    one = await issued(storage, credentials)
+    await storage.write(lambda tx: credentials.revoke(tx, one.id, "x" * 1000))
+    assert not credentials.is_live(one.id)
+
+
 @pytest.mark.parametrize("scope", [(), ("write",), ("read", "write")])
 async def test_child_with_a_wider_scope_is_refused(
     storage: Storage, credentials: Credentials, scope: tuple[str, ...]

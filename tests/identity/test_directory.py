@@ -213,6 +213,12 @@ async def test_revoked_key_never_comes_back(storage: Storage, tmp_path: Path) ->
         await storage.write(lambda tx: roster.add_ssh_key(tx, ALICE, key.line))
 
 
+@pytest.mark.parametrize("name", ["", "x", "SHA256:", "k" * 44, "SHA256:" + "-" * 43, "k" * 10_000, "\0" * 43])
+async def test_revoking_what_is_no_name_of_a_key_is_refused(storage: Storage, name: str) -> None:
+    with pytest.raises(InputError, match="not the name of a key"):
+        await storage.write(lambda tx: roster.revoke_key(tx, name, "other"))
+
+
 async def test_clients_keys_are_those_that_are_good_now(
     storage: Storage, directory: Directory, clock: SettableClock
 ) -> None:

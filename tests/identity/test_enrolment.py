@@ -44,7 +44,7 @@ def key(tmp_path: Path) -> Key:
 
 @pytest.fixture
 async def invited(storage: Storage) -> Issued:
-    return await storage.write(lambda tx: invite(tx, groups=("developers",), by=ALICE))
+    return await storage.write(lambda tx: invite(tx, groups=("developers",), emails=("bob@x.test",), by=ALICE))
 
 
 def request(
@@ -116,6 +116,21 @@ def test_first_start_makes_one_link_that_counts_and_it_makes_an_administrator(
     assert Ref("Group", ADMINISTRATORS) in principal.parents
     assert invite_first_administrator(storage, directory) is None
     storage.close()
+
+
+async def test_who_is_invited_does_not_choose_whom_to_commit_as(
+    storage: Storage, directory: Directory, enrolment: Enrolment, invited: Issued, key: Key
+) -> None:
+    asked = request(enrolment, invited.secret, key, emails=("ceo@x.test",))
+    await storage.write(enrolment.verify(asked).settle)
+    assert directory.record(BOB).emails == ("bob@x.test",)
+    assert directory.of_email("ceo@x.test") is None
+
+
+async def test_nobody_is_invited_with_the_address_of_another(storage: Storage) -> None:
+    await enrolled(storage, ALICE)
+    with pytest.raises(ConflictError, match='address of User::"alice"'):
+        await storage.write(lambda tx: invite(tx, emails=("Alice@x.test",)))
 
 
 async def test_enrolment_link_that_was_used_is_refused(
@@ -228,7 +243,6 @@ async def test_taken_id_address_or_key_leaves_the_link_good(
     await enrolled(storage, ALICE, other.line)
     taken: list[dict[str, Any]] = [
         {"user": "alice"},
-        {"emails": ("Alice@x.test",)},
         {"key": other},
     ]
     for changes in taken:

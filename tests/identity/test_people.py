@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,14 @@ from everproof.kernel.errors import ConflictError, InputError
 from everproof.kernel.words import Ref
 from everproof.storage import Storage
 from tests.identity.people import ALICE, BOB, SERVER, credential, enrolled, keys
+
+
+def test_people_file_of_the_documentation_loads() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "identity.md").read_text()
+    [text] = re.findall(r"```toml\n(\[people.*?)```", page, re.DOTALL)
+    people = read_people(text)
+    assert list(people.people) == ["alice"]
+    assert list(people.groups) == ["developers"]
 
 
 @pytest.fixture

@@ -89,16 +89,8 @@ def signed_by_agent(folder: Path, key: Key, signed: bytes) -> bytes:
     with agent(folder) as environment:
         subprocess.run(["ssh-add", "-q", key.file], env=environment, check=True)
         key.file.unlink()  # the agent alone has it now
-        command: list[str | Path] = [
-            "ssh-keygen",
-            "-Y",
-            "sign",
-            "-q",
-            "-f",
-            key.file.with_suffix(".pub"),
-            "-n",
-            LOGIN_NAMESPACE,
-        ]
+        public = str(key.file.with_suffix(".pub"))
+        command = ["ssh-keygen", "-Y", "sign", "-q", "-f", public, "-n", LOGIN_NAMESPACE]
         return subprocess.run(command, input=signed, env=environment, capture_output=True, check=True).stdout
 
 

@@ -32,6 +32,9 @@ from everproof.kernel.words import Principal, Ref
 from everproof.storage import Transaction, metadata
 from everproof.storage.prepared import Prepared
 
+MAX_ID: Final = 512
+MAX_REASON: Final = 256
+
 _CHUNK: Final = 500
 """Values in one statement; SQLite and PostgreSQL both take many more."""
 
@@ -51,7 +54,7 @@ credentials: Final = Table(
     Column("parent", String(64)),
     Column("kind", String(32), nullable=False),
     Column("type", String(16), nullable=False),
-    Column("principal", String(512), nullable=False),
+    Column("principal", String(MAX_ID), nullable=False),
     Column("key", String(64)),
     Column("issued", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
@@ -60,7 +63,7 @@ credentials: Final = Table(
     Column("source", LargeBinary),
     Column("proven", LargeBinary),
     Column("revoked", BigInteger),
-    Column("reason", String(256)),
+    Column("reason", String(MAX_REASON)),
     Index("identity_credentials_parent", "parent"),
     Index("identity_credentials_key", "key"),
     Index("identity_credentials_principal", "type", "principal"),
@@ -204,7 +207,7 @@ def mark_revoked(tx: Transaction, ids: Sequence[str], reason: str) -> None:
     """Note that these credentials are dead from now on."""
     for at in range(0, len(ids), _CHUNK):
         chunk = update(credentials).where(credentials.c.id.in_(ids[at : at + _CHUNK]))
-        tx.connection.execute(chunk.values(revoked=milliseconds(tx.now), reason=reason))
+        tx.connection.execute(chunk.values(revoked=milliseconds(tx.now), reason=reason[:MAX_REASON]))
 
 
 def load_revoked(connection: Connection, now: datetime) -> list[tuple[str, int]]:

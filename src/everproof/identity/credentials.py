@@ -60,6 +60,8 @@ class Credentials:
                 raise RefusedError(f"a credential for {audience} begets none for anyone else")
             if expires < credential.expires:
                 credential = msgspec.structs.replace(credential, expires=expires)
+        if len(credential.principal.id) > credential_store.MAX_ID or "\0" in credential.principal.id:
+            raise RefusedError("the name of its principal cannot be kept")
         if credential.expires <= tx.now or not credential_store.insert_credential(tx, credential):
             raise RefusedError("the credential or key that this comes from was revoked or has expired")
         if len(self._known) >= MAX_KNOWN:

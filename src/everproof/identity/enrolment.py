@@ -17,7 +17,7 @@ from everproof.identity.replay_store import spend
 from everproof.identity.ssh_keys import read_line
 from everproof.identity.ssh_login import claims_of
 from everproof.identity.sshsig import SshSignatureError
-from everproof.identity.store import withdraw_tickets
+from everproof.identity.store import email_owner, withdraw_tickets
 from everproof.identity.tickets import Issued, issue_ticket, look_up_ticket, use_ticket
 from everproof.kernel.errors import ConflictError, RefusedError, UnauthenticatedError
 from everproof.kernel.words import Action, Principal, Proof, Ref, Resource
@@ -34,16 +34,23 @@ def invite(
     *,
     groups: tuple[str, ...] = (),
     user: str = "",
+    emails: tuple[str, ...] = (),
     space: str = MAIN,
     by: Ref | None = None,
     lifetime: timedelta = LINK_LIFETIME,
 ) -> Issued:
     """A link for one person, in these groups; ``user`` fixes the id, else the person chooses.
 
+    ``emails`` are the addresses that they may commit as: nobody who comes in chooses whom to speak for.
+
     Raises:
-        InputError: a name that is not accepted, or a lifetime beyond a week.
+        InputError: a name or address that is not accepted, or a lifetime beyond a week.
+        ConflictError: an address is somebody's already.
     """
-    return issue_ticket(tx, "enrol", lifetime=lifetime, name=user, groups=groups, space=space, by=by)
+    for email in emails:
+        if (owner := email_owner(tx.connection, email)) is not None:
+            raise ConflictError(f"{email} is the address of {owner}", place="emails")
+    return issue_ticket(tx, "enrol", lifetime=lifetime, name=user, emails=emails, groups=groups, space=space, by=by)
 
 
 def invite_first_administrator(storage: Storage, directory: Directory) -> Issued | None:
@@ -69,7 +76,8 @@ def link(server: str, secret: str) -> str:
 class EnrolmentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person sends to enrol: the link's secret, who they are, their public key's line, and its signature.
 
-    ``signature`` is over `challenges.enrolment_message`, in namespace ``enrol@everproof``.
+    ``emails`` are heard from the first administrator alone; for others the invitation says them. ``signature`` is over
+    `challenges.enrolment_message`, in namespace ``enrol@everproof``.
     """
 
     secret: str
@@ -93,6 +101,11 @@ class Enrolling(msgspec.Struct, frozen=True, kw_only=True):
     ticket: Ticket
     challenge: Challenge
 
+    @property
+    def emails(self) -> tuple[str, ...]:
+        """The addresses that the person may commit as from now on."""
+        return self.request.emails if self.ticket.purpose == "first" else self.ticket.emails
+
     def settle(self, tx: Transaction) -> PrincipalRecord:
         """Use the link and the challenge up, and put the person on record with their key.
 
@@ -106,7 +119,7 @@ class Enrolling(msgspec.Struct, frozen=True, kw_only=True):
         except RefusedError as error:
             raise ConflictError(error.message, todo=error.todo) from error
         record = roster.add_principal(
-            tx, Ref("User", self.request.user), name=self.request.name, emails=self.request.emails,
+            tx, Ref("User", self.request.user), name=self.request.name, emails=self.emails,
             groups=self.ticket.groups, space=self.ticket.space,
         )  # fmt: skip
         by = {"by": str(self.ticket.by)} if self.ticket.by is not None else {}

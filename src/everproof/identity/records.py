@@ -114,12 +114,14 @@ Purpose: TypeAlias = Literal["first", "enrol", "join"]
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the holder of a secret that is good once may become: ``name`` if it is given, in these groups.
 
+    ``emails`` are the addresses that a person may commit as: who comes in does not choose whom to speak for.
     ``factor`` is what it must be enrolled with.
     """
 
     id: str
     purpose: Purpose
     name: str = ""
+    emails: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     space: str = MAIN
     factor: Literal["ssh-key", "jwk"] = "ssh-key"

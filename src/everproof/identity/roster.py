@@ -3,6 +3,7 @@
 They raise before they write, or fail their whole change: nothing is left half done.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +30,7 @@ TYPES: Final = ("User", "Service", "Machine", "Device")
 MAX_EMAILS: Final = 32
 MAX_GROUPS: Final = 500
 MAX_ATTRIBUTES_BYTES: Final = 8_192
+_KEY_NAME: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|[A-Za-z0-9_-]{43}")
 _JWK_MEMBERS: Final = ("kty", "crv", "x", "y", "n", "e", "kid", "alg", "use")
 
 
@@ -255,7 +257,12 @@ def revoke_key(tx: Transaction, name: str, reason: Reason) -> tuple[str, ...]:
     """End a key, by SSH fingerprint or JWK thumbprint, and all that descends from what is bound to it.
 
     A key that is not on record is ended too: nothing will be bound to it. The ids of the credentials that ended.
+
+    Raises:
+        InputError: not the name of a key.
     """
+    if _KEY_NAME.fullmatch(name) is None:
+        raise InputError("not the name of a key", place="key", todo="give SHA256:… of an SSH key, or a JWK thumbprint")
     found = store.find_keys(tx.connection, [name])
     names = {name, *(one for key in found for one in (key.name, key.twin) if one is not None)}
     for one in sorted(names):

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from everproof.identity import store
-from everproof.identity.names import group_id, principal_id
+from everproof.identity.names import email_address, group_id, principal_id
 from everproof.identity.records import MAIN, Purpose, Ticket
 from everproof.kernel.canonical import b64url, from_b64url
 from everproof.kernel.errors import InputError, RefusedError, UnauthenticatedError
@@ -38,6 +38,7 @@ def issue_ticket(
     *,
     lifetime: timedelta,
     name: str = "",
+    emails: tuple[str, ...] = (),
     groups: tuple[str, ...] = (),
     space: str = MAIN,
     by: Ref | None = None,
@@ -45,7 +46,7 @@ def issue_ticket(
     """A ticket for ``name``, or for whatever name its holder chooses, in ``groups``.
 
     Raises:
-        InputError: a name that is not accepted, or a lifetime beyond a week.
+        InputError: a name or address that is not accepted, or a lifetime beyond a week.
     """
     if not timedelta(0) < lifetime <= MAX_LIFETIME:
         raise InputError("must be more than nothing and at most seven days", place="lifetime")
@@ -53,6 +54,7 @@ def issue_ticket(
         id=new_id("join" if purpose == "join" else "enr"),
         purpose=purpose,
         name=principal_id(name, place="name") if name else "",
+        emails=tuple(email_address(email, place="emails") for email in emails),
         groups=tuple(sorted({group_id(group) for group in groups})),
         space=principal_id(space, place="space"),
         factor="jwk" if purpose == "join" else "ssh-key",
