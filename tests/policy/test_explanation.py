@@ -68,7 +68,7 @@ def expression(rng: random.Random, depth: int = 0) -> str:
 
 def random_policy(rng: random.Random, at: int) -> str:
     scope = rng.choice(["principal", 'principal in Group::"ops"', "principal is User"])
-    clauses = " ".join(f"{rng.choice(['when', 'when', 'unless'])} {{ {expression(rng)} }}" for _ in range(rng.randint(1, 3)))
+    clauses = " ".join(f"{rng.choice(['when', 'when', 'unless'])} {{ {expression(rng)} }}" for _ in range(rng.randint(1, 2)))
     return f'@id("p{at}") permit({scope}, action == Action::"deployment:start", resource is Environment) {clauses};'
 
 
@@ -120,7 +120,10 @@ def conditions(engine: Engine, asked: Request) -> Iterator[tuple[str, tuple[Cond
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_a_value_that_satisfies_the_named_clause_changes_cedars_answer(part: int) -> None:
+def test_a_value_that_satisfies_the_named_clause_changes_cedars_answer(
+    part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everproof.policy.slices.MAX_OUTSIDE", POLICIES)
     rng = random.Random(part)
     named = 0
     for _ in range(BUNDLES // 4):

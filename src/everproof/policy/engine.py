@@ -12,7 +12,7 @@ from everproof.kernel.words import Decision
 from everproof.policy.bundle import Bundle
 from everproof.policy.explain import Explainer, explanation
 from everproof.policy.explanation import Audience, Explanation
-from everproof.policy.parts import Parts, evaluated
+from everproof.policy.parts import evaluated
 from everproof.policy.request import Request, bodies, closure
 from everproof.policy.slices import Kind, Slice, Sliced
 from everproof.policy.types import MisfitError
@@ -93,7 +93,6 @@ class Engine:
         self.version = f"{CEDAR}, schema {bundle.schema.version}"
         self.facts = bundle.schema.facts
         self._kinds: dict[Kind, Sliced] = {}
-        self._parts: dict[Kind, Parts] = {}
         self._policies = {policy.id: policy for policy in bundle.policies}
 
     def sliced(self, kind: Kind) -> Sliced:
@@ -148,15 +147,13 @@ class Engine:
         try:
             kind = (request.action.name, request.principal.ref.type, request.resource.ref.type)
             sliced = self.sliced(kind)
-            whole = sliced.whole
-            asked = _question(request, sliced, whole)
-            around = encode(whole.entities(request)).decode()
+            near = sliced.near(request)
+            asked = _question(request, sliced, near)
+            around = encode(near.entities(request)).decode()
         except (MisfitError, *_UNWRITABLE):
             return None
-        parts = self._parts.get(kind)
-        if parts is None:
-            parts = self._parts[kind] = Parts(sliced)
-        answer = _ask(asked, parts.handle, around, whole)
+        parts = near.parts
+        answer = _ask(asked, parts.handle, around, near)
         if answer.decision == "NoDecision":
             return None
         return Explainer(request, parts, evaluated(answer.diagnostics.reason, answer.diagnostics.errors), audience)

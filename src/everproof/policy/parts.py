@@ -11,7 +11,6 @@ import msgspec
 
 from everproof.policy.balance import Est, conjuncts, policy_set
 from everproof.policy.bundle import Policy
-from everproof.policy.slices import Sliced
 
 Outcome: TypeAlias = bool | None
 """What a part came to; None is an error."""
@@ -59,12 +58,12 @@ class Evaluated(msgspec.Struct, frozen=True):
 
 
 class Parts:
-    """The policies of one kind of request, taken apart."""
+    """Policies, taken apart."""
 
-    def __init__(self, sliced: Sliced) -> None:
+    def __init__(self, policies: tuple[Policy, ...]) -> None:
         self._nodes: list[Est] = []
         self.clauses: dict[str, tuple[Clause, ...]] = {}
-        self.policies: tuple[Policy, ...] = tuple(policy for policy in sliced.policies if not policy.shadow)
+        self.policies = policies
         for policy in self.policies:
             self.clauses[policy.id] = tuple(self._clauses(policy.est))
         self.handle = policy_set(

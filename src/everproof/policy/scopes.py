@@ -61,17 +61,16 @@ def _ref(uid: Est) -> Ref:
     return Ref(inner["type"], inner["id"])
 
 
-def reads(policies: Iterable[Policy], context: Iterable[str]) -> frozenset[str]:
-    """The names of all attributes that the policies look at; where one takes the context as a whole, all of it."""
+def reads(policy: Policy, context: Iterable[str]) -> frozenset[str]:
+    """The names of all attributes that a policy looks at; where it takes the context as a whole, all of it."""
     names: set[str] = set()
-    for policy in policies:
-        for condition in policy.est["conditions"]:
-            for node in walk(condition["body"]):
-                if node == CONTEXT:
-                    names.update(context)
-                for operator in (".", "has"):
-                    if operator in node:
-                        names.add(node[operator]["attr"])
+    for condition in policy.est["conditions"]:
+        for node in walk(condition["body"]):
+            if node == CONTEXT:
+                names.update(context)
+            for operator in (".", "has"):
+                if operator in node:
+                    names.add(node[operator]["attr"])
     return frozenset(names)
 
 
