@@ -1,3 +1,4 @@
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,15 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server") / "state")
+def short_folder() -> Iterator[Path]:
+    """A folder whose name leaves room for a unix socket's, which may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="everproof-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def server(short_folder: Path) -> Iterator[Server]:
+    server = Server(short_folder / "state")
     yield server
     server.stop()
 

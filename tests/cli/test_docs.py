@@ -25,8 +25,11 @@ def test_every_command_that_a_page_names_is_there() -> None:
     assert isinstance(root, TyperGroup)
     context = root.make_context("everproof", [], resilient_parsing=True)
     for page in (ROOT / "docs").glob("*.md"):
-        scripts = "\n".join(re.findall(r"(?ms)^```(?:sh|console)[^\n]*\n(.*?)^```$", page.read_text()))
-        for line in re.findall(r"(?m)^\$? *everproof ((?:[a-z-]+ ?)+)", scripts):
+        text = page.read_text()
+        scripts = "\n".join(re.findall(r"(?ms)^```sh[^\n]*\n(.*?)^```$", text))
+        typed = re.findall(r"(?m)^everproof ((?:[a-z-]+ ?)+)", scripts)
+        typed += re.findall(r"(?m)^\$ everproof ((?:[a-z-]+ ?)+)", text)
+        for line in typed:
             words = shlex.split(line)
             assert words[0] in FAMILIES, f"{page.name}: everproof {line}"
             command = root.get_command(context, words[0])

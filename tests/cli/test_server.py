@@ -153,6 +153,7 @@ def test_services_and_machines(ada: Home, server: Server, tmp_path: Path) -> Non
     joined = machine.everproof(*call, EVERPROOF_JOIN_TOKEN=token)
     assert joined.returncode == 0, joined.stderr
     assert told(ada, "identity", "show", "Machine::web-1")["principal"]["groups"] == ["edge"]
+    assert told(machine, "identity", "me")["principal"]["ref"] == {"type": "Machine", "id": "web-1"}
     again = machine.everproof(*call, EVERPROOF_JOIN_TOKEN=token)
     assert again.returncode == 1
 

@@ -16,8 +16,8 @@ BLOCK = re.compile(r"(?ms)^```sh( refused)?\n(.*?)^```$")
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_the_page_does_what_it_says(tmp_path: Path) -> None:
-    home = Home(tmp_path / "reader", "reader")
+def test_the_page_does_what_it_says(short_folder: Path) -> None:
+    home = Home(short_folder, "reader")
     home.ssh_key()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     at, server, said = home.folder, None, ""

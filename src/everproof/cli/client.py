@@ -1,5 +1,6 @@
 """How commands speak to the server: HTTPS, a DPoP proof for each request, and its errors as errors of ours."""
 
+import secrets
 import ssl
 import time
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from everproof.kernel.errors import (
 )
 
 TIMEOUT_SECONDS: Final = 30
+RENEW_SECONDS: Final = 30
+"""A token that ends sooner might end on its way."""
+ASSERTION_SECONDS: Final = 60
 KINDS: Final[dict[int, type[Error]]] = {
     401: UnauthenticatedError,
     403: RefusedError,
@@ -81,12 +85,35 @@ class Client:
 
 
 def connect() -> Client:
-    """The server of this machine's session.
+    """The server of this machine's session. A machine's own session is renewed by its key, which asks nobody.
 
     Raises:
         UnauthenticatedError: nobody has logged in here.
     """
-    return Client(sessions.load())
+    session = sessions.load()
+    if session.principal.startswith("Machine::") and session.expires < time.time() + RENEW_SECONDS:
+        renew_by_key(session)
+    return Client(session)
+
+
+def renew_by_key(session: sessions.Session) -> None:
+    """Get a token for the machine that proves itself by the session's own key (RFC 7523), and keep it."""
+    kind, _, name = session.principal.partition("::")
+    id_ = name.strip('"')
+    client = f"{kind.lower()}:{id_}"
+    now = int(time.time())
+    claims = {"iss": client, "sub": client, "aud": session.server, "iat": now, "exp": now + ASSERTION_SECONDS}
+    key = session.private_key
+    assertion = sessions.sign_jwt(key, {"typ": "JWT"}, {**claims, "jti": secrets.token_urlsafe(16)})
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": client,
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": assertion,
+    }
+    answer = Client(session).request("POST", "/oauth/token", form=form, proven=False)
+    session.token, session.expires = answer["access_token"], time.time() + answer["expires_in"]
+    sessions.save(session)
 
 
 def _error(response: httpx.Response) -> Error:

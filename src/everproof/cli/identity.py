@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from everproof.cli import clients
-from everproof.cli.terminal import Json, fields, paint, print_json, printable, show, table
+from everproof.cli.terminal import Json, fields, print_json, show, table
+from everproof.cli.values import name_of
 from everproof.kernel.errors import InputError
 
 app = typer.Typer(help="People, keys, services, machines, lineage.", no_args_is_help=True)
@@ -47,7 +48,7 @@ def list_(
         after = page[-1]["ref"]["id"]
     rows = [
         (
-            _name(one["ref"]),
+            name_of(one["ref"]),
             one.get("name"),
             ", ".join(one.get("groups", [])),
             "disabled" if one.get("disabled") else "",
@@ -143,13 +144,14 @@ def add_key(
     if until:
         body["valid_until"] = _day(until)
     answer = connect().request("POST", f"{path_of(who)}/keys", json=body)
-    show(answer, as_json=as_json, text=lambda one: f"{one['name']} is now a key of {_name(one['principal'])}")
+    show(answer, as_json=as_json, text=lambda one: f"{one['name']} is now a key of {name_of(one['principal'])}")
 
 
 @app.command()
 def lineage(credential: Annotated[str, typer.Argument(help="A credential's id.")], *, as_json: Json = False) -> None:
     """Draw what a credential came from, and all that came from it."""
     from everproof.cli.client import connect
+    from everproof.cli.tree import draw
 
     answer = connect().request("GET", f"/v1/identity/credentials/{credential}/lineage")
     show(answer, as_json=as_json, text=lambda one: draw(one, credential))
@@ -211,7 +213,7 @@ def known(answer: dict[str, Any]) -> str:
     """A principal and its keys, to read."""
     one = answer["principal"]
     about = [
-        ("principal", _name(one["ref"])),
+        ("principal", name_of(one["ref"])),
         ("name", one.get("name")),
         ("emails", ", ".join(one.get("emails", []))),
         ("groups", ", ".join(one.get("groups", []))),
@@ -222,22 +224,6 @@ def known(answer: dict[str, Any]) -> str:
     keys = [(key["name"], key["kind"], _standing(key), key["credential"]) for key in answer.get("keys", [])]
     listed = f"\n\n{table(keys, ('key', 'kind', '', 'credential'))}" if keys else ""
     return fields(about) + listed
-
-
-def draw(answer: dict[str, Any], wanted: str) -> str:
-    """The tree of a lineage."""
-    ancestors, descendants = answer["ancestors"], answer["descendants"]
-    lines = [f"{'   ' * depth}{'└─ ' if depth else ''}{_line(one, wanted)}" for depth, one in enumerate(ancestors)]
-
-    def below(parent: str, indent: str) -> None:
-        children = [one for one in descendants if one["parent"] == parent]
-        for number, one in enumerate(children):
-            last = number == len(children) - 1
-            lines.append(f"{indent}{'└─ ' if last else '├─ '}{_line(one, wanted)}")
-            below(one["id"], f"{indent}{'   ' if last else '│  '}")
-
-    below(wanted, "   " * len(ancestors))
-    return "\n".join(lines)
 
 
 def read_key(file: Path) -> str:
@@ -272,8 +258,8 @@ def _groups_of(who: str) -> list[str]:
 def _me(answer: dict[str, Any]) -> str:
     one = answer["principal"]
     about = [
-        ("principal", _name(one["ref"])),
-        ("in", ", ".join(_name(parent) for parent in one.get("parents", []))),
+        ("principal", name_of(one["ref"])),
+        ("in", ", ".join(name_of(parent) for parent in one.get("parents", []))),
         ("proved by", answer["proof"]),
         ("credential", answer["credential"]),
         ("until", answer["expires"]),
@@ -281,21 +267,10 @@ def _me(answer: dict[str, Any]) -> str:
     return fields(about)
 
 
-def _name(ref: dict[str, str]) -> str:
-    return f"{ref['type']}::{ref['id']}"
-
-
 def _standing(key: dict[str, Any]) -> str:
     if key.get("revoked_at"):
         return f"revoked {key['revoked_at']} ({key.get('revoked_reason')})"
     return f"until {key['valid_until']}" if key.get("valid_until") else "good"
-
-
-def _line(one: dict[str, Any], wanted: str) -> str:
-    name = paint(one["id"], "strong") if one["id"] == wanted else printable(one["id"])
-    dead = paint(f"  revoked: {printable(one['revoked_reason'])}", "bad") if one.get("revoked_at") else ""
-    for_whom = f" for {one['audience']}" if one.get("audience") else ""
-    return f"{name}  {printable(one['kind'])} of {printable(_name(one['principal']))}{printable(for_whom)}{dead}"
 
 
 def _day(text: str) -> str:

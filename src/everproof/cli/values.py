@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from everproof.kernel.errors import InputError
@@ -51,6 +52,11 @@ def ref(text: str, *, type_: str, place: str) -> "Ref":
     if not text or "::" in text or '"' in text:
         raise InputError(f"{text!r} names nothing", place=place, todo=f"write {type_}::some-id, or some-id alone")
     return Ref(type_, text)
+
+
+def name_of(ref: Mapping[str, str]) -> str:
+    """A name as people type it, of the form in which servers give it."""
+    return f"{ref['type']}::{ref['id']}"
 
 
 def resource(text: str, action: str) -> "Ref":
