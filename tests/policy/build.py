@@ -26,7 +26,7 @@ def asks(principal: Principal, action: str, resource: Resource, *others: Resourc
 
 
 def bundle(*policies: str, **files: str) -> Bundle:
-    """Policies named a, b, c, ... unless they name themselves; other files by name, with __ for a slash and a dot for _."""
+    """Policies named a, b, c, ... unless they name themselves; other files by name, __ for a slash, _ for a dot."""
     named = [one if "@id" in one else f'@id("{chr(97 + at)}") {one}' for at, one in enumerate(policies)]
     more = {name.replace("__", "/").replace("_", "."): text.encode() for name, text in files.items()}
     return load_bundle({"policies/test.cedar": "\n".join(named).encode(), **more})

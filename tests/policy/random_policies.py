@@ -47,8 +47,8 @@ CONDITIONS = [
     '{"has": 1, ".": context has n}["has"] == 1',
     "if context has flag then context.flag else context has n",
     "resource is Book && resource has pages && resource.pages > 10",
-    "resource is Book && resource has owner && resource.owner has name && resource.owner.name == \"x\"",
-    "principal is User && principal has manager && principal.manager in Group::\"g1\"",
+    'resource is Book && resource has owner && resource.owner has name && resource.owner.name == "x"',
+    'principal is User && principal has manager && principal.manager in Group::"g1"',
 ]  # fmt: skip
 
 
@@ -83,7 +83,8 @@ def policy(rng: random.Random, id_: str, schema: Any) -> str:
     while True:
         effect = "forbid" if rng.random() < 0.25 else "permit"
         clauses = "".join(
-            f"\n{rng.choice(['when', 'when', 'unless'])} {{ {rng.choice(CONDITIONS)} }}" for _ in range(rng.randrange(3))
+            f"\n{rng.choice(['when', 'when', 'unless'])} {{ {rng.choice(CONDITIONS)} }}"
+            for _ in range(rng.randrange(3))
         )
         text = f'@id("{id_}") {effect} ({principal_scope(rng)}, {action_scope(rng)}, {resource_scope(rng)}){clauses};'
         if cedarpy.validate_policies(text, schema).validation_passed:

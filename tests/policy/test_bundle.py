@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a policy and what comes of it are read best on one line
 """A bundle that cannot rule says why, with file, line, column and the line itself."""
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_bad_policy_has_its_place(text: str, place: str, message: str) -> None
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(BundleError) as caught:
         load(
-            policies__x_cedar="permit(principal, action, resource);\n@id(\"b\") permit(principal is Usr, action, resource);",
+            policies__x_cedar='permit(principal, action, resource);\n@id("b") permit(principal is Usr, action, resource);',
             policies__y_cedar="nonsense",
         )
     assert [error.place for error in (caught.value, *caught.value.further)] == [
@@ -67,7 +68,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ({"policies__a_cedar": GOOD, "schema__x_cedarschema": "entity Robot in [Hive];"}, "schema/x.cedarschema:1:18", "failed to resolve type"),
         ({"policies__a_cedar": GOOD, "schema__x_cedarschema": "entity Robot in Hive]"}, "schema/x.cedarschema:1:21", "unexpected token `]`"),
         ({"policies__a_cedar": GOOD, "schema__x_cedarschema": "action read;"}, "schema/x.cedarschema:1:8", "`read` is declared twice"),
-        ({"policies__a_cedar": GOOD, "policies__a_links_toml": "[[link]]\nid = \"l\"\ntemplate = \"none\""}, "policies/a.links.toml:2:6", "there is no template 'none'"),
+        ({"policies__a_cedar": GOOD, "policies__a_links_toml": '[[link]]\nid = "l"\ntemplate = "none"'}, "policies/a.links.toml:2:6", "there is no template 'none'"),
         ({"policies__a_cedar": GOOD, "policies__a_links_toml": "[[link]]\nid = 3"}, "policies/a.links.toml: link[0].id", "Expected `str`"),
         ({"policies__a_cedar": GOOD, "policies__a_links_toml": "[[lnk]]"}, "policies/a.links.toml", "unknown field `lnk`"),
         ({"policies__a_cedar": GOOD, "policies__a_test_toml": "nonsense"}, "policies/a.test.toml", "not TOML"),
@@ -111,11 +112,11 @@ def test_a_link_does_not_take_the_name_of_a_policy() -> None:
         ('principal = "alice"', "'alice' names no entity"),
         ("principal = 'Robot::\"r\"'", "there is no type Robot in the schema"),
         ("principal = 'User::\"a\"'\ncontext = { wether = true }", "the context has no attribute wether"),
-        ("principal = 'User::\"a\"'\nby = \"nobody\"", "there is no policy 'nobody'"),
+        ('principal = \'User::"a"\'\nby = "nobody"', "there is no policy 'nobody'"),
     ],
 )
 def test_a_test_of_what_is_not_there_has_its_place(test: str, message: str) -> None:
-    text = f"[[test]]\nname = \"one\"\naction = \"git:fetch\"\nresource = 'Repository::\"r\"'\nexpect = \"deny\"\n{test}\n"
+    text = f'[[test]]\nname = "one"\naction = "git:fetch"\nresource = \'Repository::"r"\'\nexpect = "deny"\n{test}\n'
     with pytest.raises(BundleError, match=message) as caught:
         load(policies__a_cedar=GOOD, policies__a_test_toml=text)
     assert str(caught.value.place).startswith("policies/a.test.toml:2:")
@@ -164,5 +165,7 @@ def test_an_enforcement_points_own_context_has_a_type_in_the_bundle() -> None:
     engine = Engine(made)
     assert "said" not in engine.facts
     assert "mfa_age" in engine.facts
-    assert engine.decide(asks(who("User:a"), "api:call", what("Route:r"), said={"ticket": "T1", "more": 1.5})).decision.allowed
+    assert engine.decide(
+        asks(who("User:a"), "api:call", what("Route:r"), said={"ticket": "T1", "more": 1.5})
+    ).decision.allowed
     assert not engine.decide(asks(who("User:a"), "api:call", what("Route:r"), said={"more": "x"})).decision.allowed

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a policy and what comes of it are read best on one line
 """A caller learns what is the matter with its own request; an auditor learns all."""
 
 from typing import Any
@@ -31,7 +32,12 @@ def ask(*others: Any, **context: Any) -> Request:
 
 
 def test_a_caller_sees_its_own_attributes_and_context() -> None:
-    caller, _ = both(ask(risk=70), permit('principal is User && principal has department && principal.department == "payroll" && context has risk && context.risk < 5'))
+    caller, _ = both(
+        ask(risk=70),
+        permit(
+            'principal is User && principal has department && principal.department == "payroll" && context has risk && context.risk < 5'
+        ),
+    )
     assert [one.sentence for one in caller.near[0].conditions] == [
         "the user's department is sales, the policy wants payroll", "risk is 70, the policy allows less than 5",
     ]  # fmt: skip

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a policy and what comes of it are read best on one line
 """What an explanation says is so: give a condition that it names a value that satisfies it, and Cedar agrees."""
 
 import random
@@ -62,13 +63,17 @@ def expression(rng: random.Random, depth: int = 0) -> str:
     if depth == 2 or rng.random() < 0.4:
         return guarded(rng)
     one, other = expression(rng, depth + 1), expression(rng, depth + 1)
-    form = rng.choice(["{} && {}", "({}) || ({})", "!({}) && ({})", "(if {} then {} else false)", "(if {} then false else {})"])
+    form = rng.choice(
+        ["{} && {}", "({}) || ({})", "!({}) && ({})", "(if {} then {} else false)", "(if {} then false else {})"]
+    )
     return form.format(one, other)
 
 
 def random_policy(rng: random.Random, at: int) -> str:
     scope = rng.choice(["principal", 'principal in Group::"ops"', "principal is User"])
-    clauses = " ".join(f"{rng.choice(['when', 'when', 'unless'])} {{ {expression(rng)} }}" for _ in range(rng.randint(1, 2)))
+    clauses = " ".join(
+        f"{rng.choice(['when', 'when', 'unless'])} {{ {expression(rng)} }}" for _ in range(rng.randint(1, 2))
+    )
     return f'@id("p{at}") permit({scope}, action == Action::"deployment:start", resource is Environment) {clauses};'
 
 
@@ -111,7 +116,10 @@ def holds(test: str, asked: Request) -> bool | None:
 def near(engine: Engine, asked: Request) -> list[Any]:
     explainer = engine._explainer(asked, "auditor")
     assert isinstance(explainer, Explainer)
-    return [explainer._why(policy, explainer._failing(explainer._parts.clauses[policy.id])) for policy in explainer._parts.policies]
+    return [
+        explainer._why(policy, explainer._failing(explainer._parts.clauses[policy.id]))
+        for policy in explainer._parts.policies
+    ]
 
 
 def conditions(engine: Engine, asked: Request) -> Iterator[tuple[str, tuple[Condition, ...]]]:
@@ -210,7 +218,11 @@ def test_the_nearest_permit_comes_first() -> None:
 
 def test_forbids_that_fired_come_with_what_made_them_fire() -> None:
     forbid = '@id("night") @advice("wait") forbid(principal, action == Action::"deployment:start", resource is Environment) when { context has risk && context.risk > 50 } unless { principal in Group::"oncall" };'
-    told = explain(asks(OPS, "deployment:start", PROD, risk=80, mfa_age=3, approvals=2), 'permit(principal, action == Action::"deployment:start", resource);', forbid)
+    told = explain(
+        asks(OPS, "deployment:start", PROD, risk=80, mfa_age=3, approvals=2),
+        'permit(principal, action == Action::"deployment:start", resource);',
+        forbid,
+    )
     assert told.near == ()
     assert told.text().splitlines() == [
         "denied: a policy forbids it", "", "forbidden by night",
@@ -220,7 +232,11 @@ def test_forbids_that_fired_come_with_what_made_them_fire() -> None:
 
 def test_an_error_is_shown_with_its_policy() -> None:
     erring = '@id("sum") forbid(principal, action == Action::"deployment:start", resource) when { context has risk && context.risk * 9223372036854775807 > 1 };'
-    told = explain(asks(OPS, "deployment:start", PROD, risk=80), 'permit(principal, action == Action::"deployment:start", resource);', erring)
+    told = explain(
+        asks(OPS, "deployment:start", PROD, risk=80),
+        'permit(principal, action == Action::"deployment:start", resource);',
+        erring,
+    )
     assert told.summary == "denied: it cannot be decided"
     assert told.errors[0].startswith("sum: integer overflow")
     assert "any error denies" in told.text()
@@ -234,7 +250,11 @@ def test_a_request_that_does_not_fit_is_explained_by_its_place() -> None:
 
 def test_an_allowed_request_names_what_allows_it() -> None:
     told = explain(asks(OPS, "deployment:start", PROD, mfa_age=3, approvals=2), FRESH)
-    assert told.text().splitlines()[:3] == ["allowed", "", "allowed by ops/deploy: Operators deploy with a fresh second factor"]
+    assert told.text().splitlines()[:3] == [
+        "allowed",
+        "",
+        "allowed by ops/deploy: Operators deploy with a fresh second factor",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +276,7 @@ def test_an_allowed_request_names_what_allows_it() -> None:
         ('context has asked_by && context.asked_by == Service::"x"', {"asked_by": Ref("Service", "y")}, "asked_by is service y, the policy wants service x"),
         ("principal is Job", {}, "user alice is not a job"),
         ("resource has name && principal has name && resource.name == principal.name", {}, "the environment's name is prod and the user's name is alice, the policy wants the same"),
-        ('context has stage && context has event && context.stage == context.event', {"stage": "a", "event": "b"}, "stage is a and event is b, the policy wants the same"),
+        ("context has stage && context has event && context.stage == context.event", {"stage": "a", "event": "b"}, "stage is a and event is b, the policy wants the same"),
         ("context has risk && context.risk * 2 < 4", {"risk": 5}, "context.risk * 2 < 4 is false"),
         ("false", {}, "the policy says false"),
     ],

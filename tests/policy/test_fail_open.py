@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a policy and what comes of it are read best on one line
 """Every way in which Cedar, used carelessly, would answer Allow; each first shown, then shown to be closed."""
 
 import json
@@ -131,7 +132,7 @@ def test_what_the_schema_does_not_know_reaches_no_policy_but_is_recorded() -> No
     ],
 )  # fmt: skip
 def test_a_request_that_the_schema_does_not_have_is_denied(request_: Any, place: str) -> None:
-    verdict = decide(request_, 'permit(principal, action, resource);')
+    verdict = decide(request_, "permit(principal, action, resource);")
     assert not verdict.decision.allowed
     assert verdict.decision.errors == (place,)
 
@@ -155,7 +156,7 @@ def test_a_value_nested_beyond_reason_is_denied() -> None:
 
 def test_ids_are_no_syntax() -> None:
     """An id with quotes, newlines or Cedar in it is only itself."""
-    for odd in ('a" || true //', "a\nb", "\\", '"', "é", "Group::\"administrators\"", ""):
+    for odd in ('a" || true //', "a\nb", "\\", '"', "é", 'Group::"administrators"', ""):
         policy = 'permit(principal == User::"alice", action == Action::"git:fetch", resource);'
         assert not decide(asks(who(f"User:{odd}"), "git:fetch", SHOP), policy).decision.allowed
         assert decide(asks(ALICE, "git:fetch", what(f"Repository:{odd}")), policy).decision.allowed
@@ -175,7 +176,11 @@ def test_reasons_are_names_not_positions() -> None:
 
 def test_an_unlinked_template_permits_nothing() -> None:
     template = '@id("role") permit(principal in ?principal, action, resource);'
-    verdict = decide(asks(who("User:a", "Group:g"), "git:fetch", SHOP), template, 'permit(principal, action == Action::"git:push", resource);')
+    verdict = decide(
+        asks(who("User:a", "Group:g"), "git:fetch", SHOP),
+        template,
+        'permit(principal, action == Action::"git:push", resource);',
+    )
     assert not verdict.decision.allowed
 
 

@@ -69,7 +69,9 @@ def test_slices_decide_as_the_whole_on_10000_requests(part: int) -> None:
             decision = verdict.decision
             ours = (decision.allowed, decision.reasons, {failure.policy for failure in verdict.failures})
             assert ours == whole.decide(request), request
-            seen["allowed" if ours[0] else "by a forbid" if ours[1] else "by an error" if ours[2] else "by nothing"] += 1
+            seen[
+                "allowed" if ours[0] else "by a forbid" if ours[1] else "by an error" if ours[2] else "by nothing"
+            ] += 1
     assert all(count > REQUESTS * BUNDLES / 4 * 0.01 for count in seen.values()), seen
 
 
@@ -95,7 +97,13 @@ def test_a_role_through_a_group_of_groups_counts() -> None:
 
 def test_groups_that_contain_each_other_end_the_search() -> None:
     engine = Engine(bundle('permit(principal in Group::"c", action == Action::"git:fetch", resource);'))
-    request = asks(who("User:a", "Group:a"), "git:fetch", what("Repository:r"), what("Group:a", "Group:b"), what("Group:b", "Group:a"))
+    request = asks(
+        who("User:a", "Group:a"),
+        "git:fetch",
+        what("Repository:r"),
+        what("Group:a", "Group:b"),
+        what("Group:b", "Group:a"),
+    )
     verdict = engine.decide(request)
     assert not verdict.decision.allowed
 
@@ -106,7 +114,9 @@ def test_slices_are_bounded_and_beyond_the_bound_the_whole_decides(monkeypatch: 
     policies = [f'permit(principal == User::"u{at}", action == Action::"git:fetch", resource);' for at in range(6)]
     engine = Engine(bundle(*policies))
     for at in range(6):
-        assert engine.decide(asks(who(f"User:u{at}"), "git:fetch", what("Repository:r"))).decision.reasons == (chr(97 + at),)
+        assert engine.decide(asks(who(f"User:u{at}"), "git:fetch", what("Repository:r"))).decision.reasons == (
+            chr(97 + at),
+        )
     assert len(engine.sliced(("git:fetch", "User", "Repository"))._slices) == 2
 
 

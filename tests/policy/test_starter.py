@@ -79,9 +79,15 @@ def test_a_diff_shows_policies_by_meaning_and_the_decisions_that_change() -> Non
     text = text.replace("context.commits_bad_signature == 0", "context.commits_bad_signature <= 1")
     text = text.replace("// What follows", "// What comes").replace("Developers read the", "Developers read all")
     files["policies/git.cedar"] = text.encode()
-    files["policies/mine.cedar"] = b'@id("mine") permit(principal in Group::"ops", action == Action::"host:login", resource is Host);'
-    files["policies/administrators.links.toml"] = files["policies/administrators.links.toml"].replace(b"administrators/main", b"admins")
-    files["policies/administrators.test.toml"] = files["policies/administrators.test.toml"].replace(b"administrators/main", b"admins")
+    files["policies/mine.cedar"] = (
+        b'@id("mine") permit(principal in Group::"ops", action == Action::"host:login", resource is Host);'
+    )
+    files["policies/administrators.links.toml"] = files["policies/administrators.links.toml"].replace(
+        b"administrators/main", b"admins"
+    )
+    files["policies/administrators.test.toml"] = files["policies/administrators.test.toml"].replace(
+        b"administrators/main", b"admins"
+    )
     for path in ("policies/git.test.toml", "policies/identity.test.toml"):
         files[path] = files[path].replace(b"administrators/main", b"admins")
     files["trust/github.toml"] = b"x"
