@@ -3,7 +3,7 @@
 from everproof.authorize import Authorizer
 from everproof.authorize.bundles import Bundles, ruling
 from everproof.authorize.doors import doors_of
-from everproof.identity import Identity
+from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
 from everproof.identity.outbound import Outbound
 from everproof.integrations.issuers import issuer_kinds
@@ -12,7 +12,7 @@ from everproof.kernel.settings import Settings
 from everproof.keys import Keyring, SigningKeys, open_root_key
 from everproof.ledger import Ledger
 from everproof.policy import Bundle, Engine
-from everproof.storage import Storage
+from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
 
 
@@ -61,11 +61,15 @@ class Everproof:
         def check(bundle: Bundle) -> None:
             load_bindings(bundle.files, kinds)
             doors_of(bundle.files)
+            people_of(bundle.files)
 
         def follow(bundle: Bundle) -> None:
             self.identity.external.trust(load_bindings(bundle.files, kinds))
 
-        self.bundles = Bundles(storage, self.authorizer, bundle, check=check)
+        def settle(tx: Transaction, bundle: Bundle) -> None:
+            apply_people(tx, people_of(bundle.files))
+
+        self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
 

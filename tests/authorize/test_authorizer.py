@@ -207,9 +207,7 @@ async def test_a_bundle_rules_only_if_the_ruling_one_lets_its_signer_change_it(
     "bad",
     [
         {
-            {
-                "policies/bad.cedar": b'@id("bad") @title("Bad") permit (principal, action, resource) when { context.no };'
-            },
+            "policies/bad.cedar": b'@id("bad") @title("Bad") permit (principal, action, resource) when { context.no };',
         },
         {"policies/bad.cedar": b"permit (principal"},
         {"trust/bad.toml": b"[issuer]\nurl = 1\n"},

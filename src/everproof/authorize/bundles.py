@@ -9,13 +9,14 @@ from everproof.authorize.outcome import Allowed, Denied
 from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, save_bundle
 from everproof.kernel.words import MAIN_SPACE, Action, Mode, Proof, Ref, Resource
 from everproof.policy import Bundle, Engine, load_bundle, starter_bundle
-from everproof.storage import Storage
+from everproof.storage import Storage, Transaction
 
 POLICY_CHANGE: Final = Action("policy:change")
 
 BUNDLE: Final = Resource(ref=Ref("Bundle", "organisation"), parents=(MAIN_SPACE,))
 
 Follower: TypeAlias = Callable[[Bundle], None]
+Successor: TypeAlias = Callable[[Transaction, Bundle], object]
 
 
 def ruling(storage: Storage) -> Bundle:
@@ -32,8 +33,20 @@ def ruling(storage: Storage) -> Bundle:
 class Bundles:
     """Loads bundles, and gives each that comes to rule to the authorizer and to those who follow."""
 
-    def __init__(self, storage: Storage, authorizer: Authorizer, bundle: Bundle, *, check: Follower) -> None:
-        """``check`` raises for what others must be able to read in a bundle, before it comes to rule."""
+    def __init__(
+        self,
+        storage: Storage,
+        authorizer: Authorizer,
+        bundle: Bundle,
+        *,
+        check: Follower,
+        settle: Successor = lambda _tx, _bundle: None,
+    ) -> None:
+        """``check`` raises for what others must be able to read in a bundle, before it comes to rule.
+
+        ``settle`` is what else changes in the commit in which it does.
+        """
+        self._settle = settle
         self._authorizer = authorizer
         self._check = check
         self._followers: list[Follower] = []
@@ -63,9 +76,12 @@ class Bundles:
         Engine(bundle)  # whatever cannot be compiled is found before anything is changed
         stored = StoredBundle(bundle.digest, commit, dict(files))
         detail = {"commit": commit, "digest": bundle.digest, "replaces": self.current.digest}
-        return await self._authorizer.authorize(
-            proof, POLICY_CHANGE, BUNDLE, detail=detail, within=lambda tx: save_bundle(tx, stored)
-        )
+
+        def change(tx: Transaction) -> None:
+            save_bundle(tx, stored)
+            self._settle(tx, bundle)
+
+        return await self._authorizer.authorize(proof, POLICY_CHANGE, BUNDLE, detail=detail, within=change)
 
     def _heard(self, _digest: str, body: bytes) -> None:
         stored = read_published(body)

@@ -7,7 +7,7 @@ from everproof.identity.directory import Directory
 from everproof.identity.enrolment import EnrolmentRequest, invite, invite_first_administrator, link
 from everproof.identity.lineage import Lineage, draw, lineage
 from everproof.identity.machines import JoinRequest, join_token
-from everproof.identity.people import People, apply_people, read_people
+from everproof.identity.people import People, apply_people, people_of, read_people
 from everproof.identity.proofs import Proofs
 from everproof.identity.records import ADMINISTRATORS, Credential, Group, KeyRecord, PrincipalRecord, SshKey
 from everproof.identity.room import Identity
@@ -39,6 +39,7 @@ __all__ = [
     "lineage",
     "link",
     "login_message",
+    "people_of",
     "read_people",
     "roster",
     "ssh_fingerprint_of_jwk",

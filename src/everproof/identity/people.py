@@ -4,7 +4,7 @@ Only records that came from the file are changed by it: whoever leaves the file 
 revoked as superseded. People enrolled by a link, services and machines stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -91,6 +91,18 @@ def read_people(text: str, *, place: str = FILE_NAME) -> People:
                 raise InputError("the key would end before it begins", place=f"{at}.valid_until")
             _once(seen, name, id_, at)
     return found
+
+
+def people_of(files: Mapping[str, bytes]) -> People:
+    """The people in the files of a bundle; nobody where it has no such file.
+
+    Raises:
+        InputError: as `read_people`.
+    """
+    try:
+        return read_people(files.get(FILE_NAME, b"").decode())
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8", place=FILE_NAME) from error
 
 
 def apply_people(tx: Transaction, people: People) -> tuple[str, ...]:
