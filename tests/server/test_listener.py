@@ -18,6 +18,7 @@ from cryptography import x509
 from everproof.kernel.errors import ConflictError, InputError
 from everproof.kernel.settings import Settings
 from everproof.server import listener as listener_module
+from everproof.server import protocol as protocol_module
 from everproof.server.health import Health
 from everproof.server.http import Application, Call, Reply, Route
 from everproof.server.listener import Listener
@@ -146,7 +147,7 @@ async def test_a_head_that_never_ends_is_cut_off(running: Running) -> None:
 
 
 async def test_a_head_that_comes_too_slowly_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "HEAD_SECONDS", 0.0)
+    monkeypatch.setattr(protocol_module, "HEAD_SECONDS", 0.0)
     reader, writer = await asyncio.open_unix_connection(running.socket)
     writer.write(b"GET /who HT")
     assert await reader.read() == b""

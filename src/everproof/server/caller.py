@@ -6,7 +6,6 @@ token is on another connection. Behind a proxy that shares connections nobody sa
 token itself, its expiry and its revocation are looked at for every request either way.
 """
 
-import hashlib
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -80,24 +79,21 @@ class Callers:
             UnauthenticatedError: there is no token, it does not hold, or its key was not shown.
             InputError: a header stands there twice.
         """
-        call = Call(scope)
-        authorization = call.header(b"authorization")
+        authorization, proof = Call(scope).headers(b"authorization", b"dpop")
         if authorization is None:
             raise NoTokenError("there is no access token")
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() != "dpop":
             raise NoTokenError("tokens of this server are bound to a key and shown with the scheme DPoP")
         token = self._tokens.verify(value)
-        mark = hashlib.sha256(value.encode()).digest()
-        proof = call.header(b"dpop")
         owned = _owned(scope)
         if proof is None:
-            if owned is None or mark not in owned:
+            if owned is None or value not in owned:
                 raise NoTokenError("the key that the token is bound to was not shown")
             return token.proof
-        self._dpop.verify(proof, method=call.method, url=self._issuer + call.path, token=value, key=token.key)
+        self._dpop.verify(proof, method=scope["method"], url=self._issuer + scope["path"], token=value, key=token.key)
         if owned is not None and _says_own(proof) and len(owned) < MAX_OWNED:
-            owned.add(mark)
+            owned.add(value)
         return token.proof
 
     def key(self, scope: Scope) -> str:
@@ -114,11 +110,11 @@ class Callers:
         return self._dpop.verify(proof, method=call.method, url=self._issuer + call.path)
 
 
-def _owned(scope: Scope) -> set[bytes] | None:
+def _owned(scope: Scope) -> set[str] | None:
     """What this connection is remembered to hold; None where nobody can tell that it stays with one caller."""
     if scope["scheme"] != "https" and not scope.get("extensions"):
         return None
-    owned: set[bytes] | None = scope.get("state", {}).get("owned")
+    owned: set[str] | None = scope.get("state", {}).get("owned")
     return owned
 
 

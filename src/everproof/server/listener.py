@@ -5,71 +5,22 @@ import contextlib
 import os
 import socket
 import ssl
-import struct
 import time
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from everproof.kernel.errors import ConflictError
+from everproof.server.protocol import Protocol
 
-MAX_HEAD: Final = 64 * 1024
-"""Bytes of a request line and its headers: a CI token with 200 groups is 16 kB."""
-HEAD_SECONDS: Final = 10.0
-"""How long a request's head may take to arrive, from its first byte or from the connection's start."""
 HANDSHAKE_SECONDS: Final = 10.0
-KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than the 60 s that proxies keep an idle connection, so that the proxy is the one to close it."""
 SHUTDOWN_SECONDS: Final = 2.0
 """What a request under way is given to end; an idle TLS peer that never reads would hold us for 30 s."""
 BACKLOG: Final = 2048
-
-_log: Final = structlog.get_logger("everproof.listener")
-_CREDENTIALS: Final = struct.Struct("3i")
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, with bounds on a request's head and the peer's credentials on the unix socket."""
-
-    extensions: dict[str, dict[object, object]] | None = None
-    reading_since: float | None = None
-    head_bytes = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Ask the kernel who is there, once for each connection."""
-        super().connection_made(transport)
-        self.reading_since = self.loop.time()
-        connection = transport.get_extra_info("socket")
-        if connection is not None and connection.family == socket.AF_UNIX:
-            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            self.extensions = {"peer": dict(zip(("pid", "uid", "gid"), _CREDENTIALS.unpack(raw), strict=True))}
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; a head that is still not complete may only grow so long."""
-        super().data_received(data)
-        if self.reading_since is not None:
-            self.head_bytes += len(data)
-            if self.head_bytes > MAX_HEAD:
-                self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """Start the head's clock."""
-        super().on_message_begin()
-        self.reading_since = self.loop.time()
-        if self.extensions is not None:
-            self.scope["extensions"] = self.extensions
-
-    def on_headers_complete(self) -> None:
-        """Stop the head's clock: from here on the application's own time limit holds."""
-        self.reading_since = None
-        self.head_bytes = 0
-        super().on_headers_complete()
 
 
 class Listener:
@@ -86,7 +37,6 @@ class Listener:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self._config.load()
         self._state = ServerState()
@@ -162,8 +112,7 @@ class Listener:
             self._ticking = None
 
     def _protocol(self) -> Protocol:
-        # The one value that the requests of a connection share: the tokens whose keys were shown on it.
-        return Protocol(self._config, self._state, {"owned": set()})
+        return Protocol(self._config, self._state)
 
     def _began(self, server: asyncio.Server) -> None:
         self._servers.append(server)
@@ -178,11 +127,10 @@ class Listener:
 
     def _tick(self) -> None:
         self._state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
-        oldest = asyncio.get_running_loop().time() - HEAD_SECONDS
+        now = asyncio.get_running_loop().time()
         for connection in list(self._state.connections):
-            since: Any = getattr(connection, "reading_since", None)
-            if since is not None and since < oldest:
-                connection.transport.close()
+            if isinstance(connection, Protocol):
+                connection.tick(now)
 
 
 def _bind(connection: socket.socket, file: Path, mode: int, group: int | None) -> None:

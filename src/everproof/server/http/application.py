@@ -51,6 +51,7 @@ class Application:
         forms: Iterable[ErrorForm] = (),
         seconds: float = REQUEST_SECONDS,
     ) -> None:
+        self._bare: dict[tuple[str, str], ASGIApp] = {}
         self._exact: dict[tuple[str, str], ASGIApp] = {}
         self._patterns: list[tuple[str, Route]] = []
         self._forms = tuple(forms)
@@ -61,7 +62,7 @@ class Application:
             declaration = route.declaration
             declarations.append(declaration)
             if isinstance(route, BareRoute):
-                self._exact[declaration.method, declaration.path] = route.app
+                self._bare[declaration.method, declaration.path] = route.app
             elif "{" not in declaration.path:
                 self._exact[declaration.method, declaration.path] = route
             else:
@@ -72,14 +73,13 @@ class Application:
         """Serve one request."""
         assert scope["type"] == "http"
         try:
-            async with asyncio.timeout(self._seconds):
-                app = self._exact.get((scope["method"], scope["path"]))
-                if app is not None:
-                    scope["route"] = scope["path"]
-                    scope["path_params"] = {}
-                else:
-                    app = self._find(scope)
-                await app(scope, receive, send)
+            bare = self._bare.get((scope["method"], scope["path"]))
+            if bare is not None:  # the listener bounds its time, without a timer of its own
+                scope["route"] = scope["path"]
+                await bare(scope, receive, send)
+            else:
+                async with asyncio.timeout(self._seconds):
+                    await self._find(scope)(scope, receive, send)
         except DisconnectedError:
             pass
         except Error as error:
@@ -94,11 +94,12 @@ class Application:
 
     def _find(self, scope: Scope) -> ASGIApp:
         method, path = scope["method"], scope["path"]
-        if method == "HEAD" and ("GET", path) in self._exact:
+        exact = self._exact.get(("GET" if method == "HEAD" else method, path))
+        if exact is not None:
             scope["route"] = path
             scope["path_params"] = {}
-            return self._exact["GET", path]
-        allowed = {known for known, exact in self._exact if exact == path}
+            return exact
+        allowed = {known for known, other in (*self._exact, *self._bare) if other == path}
         for known, route in self._patterns:
             if (match := route.pattern.match(path)) is not None:
                 if known == method or (known == "GET" and method == "HEAD"):

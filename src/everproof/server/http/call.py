@@ -61,13 +61,21 @@ class Call:
         Raises:
             InputError: the header stands there twice, so that two readers could take different values.
         """
-        found = None
-        for key, value in self.scope["headers"]:
-            if key == name:
-                if found is not None:
+        return self.headers(name, name)[0]
+
+    def headers(self, one: bytes, other: bytes) -> tuple[str | None, str | None]:
+        """The values of two headers, in one pass; as `header`."""
+        found: dict[bytes, bytes] = {}
+        for name, value in self.scope["headers"]:
+            if name in (one, other):
+                if name in found:
                     raise InputError("the header is given more than once", place=f"header {name.decode()}")
-                found = value
-        return found.decode("latin-1") if found is not None else None
+                found[name] = value
+        return _text(found.get(one)), _text(found.get(other))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 class Reply:
@@ -123,7 +131,7 @@ async def send_json(scope: Scope, send: Send, body: bytes) -> None:
 
 async def send_reply(scope: Scope, send: Send, reply: Reply) -> None:
     """Answer with ``reply``, not to be stored by anyone unless it says otherwise."""
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    headers = [(name.lower().encode(), _header_value(value)) for name, value in reply.headers.items()]
     given = {name for name, _ in headers}
     if reply.body:
         headers.append((b"content-type", reply.media.encode()))
@@ -134,3 +142,10 @@ async def send_reply(scope: Scope, send: Send, reply: Reply) -> None:
     start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
     await send(start)
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def _header_value(text: str) -> bytes:
+    """The bytes of a header's value; a line's end in it would begin a header of someone else's choice."""
+    if not text.isprintable():
+        raise ValueError("a header's value has a control character")
+    return text.encode("latin-1")
