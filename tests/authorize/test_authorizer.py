@@ -192,7 +192,8 @@ async def test_a_bundle_rules_only_if_the_ruling_one_lets_its_signer_change_it(
 ) -> None:
     files = {
         **starter_files(),
-        "policies/more.cedar": b'@id("more") @title("More")\npermit (principal, action, resource);',
+        "policies/more.cedar": b'@id("more") @title("More")\n'
+        b'permit (principal == User::"eve", action == Action::"policy:change", resource);',
     }
     before = app.bundles.current.digest
     assert isinstance(await app.bundles.load(proof_of("eve", clock.now()), files, "1" * 40), Denied)
@@ -212,6 +213,10 @@ async def test_a_bundle_rules_only_if_the_ruling_one_lets_its_signer_change_it(
         {"policies/bad.cedar": b"permit (principal"},
         {"trust/bad.toml": b"[issuer]\nurl = 1\n"},
         {"everproof.toml": b'[doors]\ngit = "off"\n'},
+        {
+            "policies/more.test.toml": b'[[test]]\nname = "eve may"\nprincipal = \'User::"eve"\'\n'
+            b'action = "policy:change"\nresource = \'Bundle::"organisation"\'\nexpect = "allow"\n'
+        },
     ],
 )
 async def test_a_bad_bundle_never_replaces_a_good_one(

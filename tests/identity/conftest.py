@@ -65,19 +65,21 @@ def job_token(issuer: Issuer, clock: SettableClock) -> str:
     return issuer.mint(github_claims(clock.now(), audience=AUDIENCE))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_rsa_key() -> Iterator[None]:
-    """Signing keys are made for each storage, and RSA keys take their time: here each pair is made once."""
-    made = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
-    turns = itertools.cycle(made)
+@pytest.fixture(scope="session")
+def rsa_keys() -> list[rsa.RSAPrivateKey]:
+    return [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def one_rsa_key(rsa_keys: list[rsa.RSAPrivateKey], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signing keys are made for each storage, and RSA keys take their time: in this folder the same pair serves."""
+    turns = itertools.cycle(rsa_keys)
     make = signing._generate
 
     def generate(algorithm: signing.Algorithm) -> PrivateKey:
         return next(turns) if algorithm == "RS256" else make(algorithm)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signing, "_generate", generate)
-        yield
+    monkeypatch.setattr(signing, "_generate", generate)
 
 
 @pytest.fixture

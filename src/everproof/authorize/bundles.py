@@ -8,7 +8,7 @@ from everproof.authorize.doors import doors_of
 from everproof.authorize.outcome import Allowed, Denied
 from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, save_bundle
 from everproof.kernel.words import MAIN_SPACE, Action, Mode, Proof, Ref, Resource
-from everproof.policy import Bundle, Engine, load_bundle, starter_bundle
+from everproof.policy import Bundle, BundleError, Engine, load_bundle, run_trials, starter_bundle
 from everproof.storage import Storage, Transaction
 
 POLICY_CHANGE: Final = Action("policy:change")
@@ -69,11 +69,11 @@ class Bundles:
         """Let the bundle of ``commit`` rule, if the one that rules now allows ``proof``, its signer, to change it.
 
         Raises:
-            BundleError: the bundle is bad, with its place; the one that rules goes on ruling.
+            BundleError: the bundle is bad or fails its own tests, with the place; the one that rules goes on ruling.
         """
         bundle = load_bundle(files, commit=commit)
         self._check(bundle)
-        Engine(bundle)  # whatever cannot be compiled is found before anything is changed
+        _require_tests(Engine(bundle))
         stored = StoredBundle(bundle.digest, commit, dict(files))
         detail = {"commit": commit, "digest": bundle.digest, "replaces": self.current.digest}
 
@@ -91,3 +91,13 @@ class Bundles:
         self._modes = doors_of(bundle.files)
         for follower in self._followers:
             follower(bundle)
+
+
+def _require_tests(engine: Engine) -> None:
+    for run in run_trials(engine):
+        if not run.passed:
+            raise BundleError(
+                f"the test {run.trial.name!r} fails: {run.problem}",
+                place=run.trial.place,
+                todo="see it with: everproof policy test",
+            )
