@@ -97,7 +97,7 @@ def _require_tests(engine: Engine) -> None:
     for run in run_trials(engine):
         if not run.passed:
             raise BundleError(
-                f"the test {run.trial.name!r} fails: {run.problem}",
-                place=run.trial.place,
+                f"the test {run.name!r} fails: {run.problem}",
+                place=run.place,
                 todo="see it with: everproof policy test",
             )

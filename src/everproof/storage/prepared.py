@@ -19,7 +19,7 @@ class Prepared:
     def __init__(self, statement: Executable) -> None:
         assert isinstance(statement, ClauseElement)
         self._statement = statement.execution_options(preserve_rowcount=True)
-        compiled = statement.compile(dialect=sqlite.dialect())  # type: ignore[no-untyped-call]
+        compiled = statement.compile(dialect=sqlite.dialect())
         assert isinstance(compiled, SQLCompiler)
         self._sql = str(compiled)
         self._names = tuple(compiled.positiontup or ())
