@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -111,13 +111,16 @@ class Site:
 
 @contextlib.contextmanager
 def running(
-    services: dict[str, tuple[Key, str]], *, trust: bytes = b"", outbound: Outbound | None = None
+    services: dict[str, tuple[Key, str]],
+    *,
+    trust: Callable[[str], bytes] | None = None,
+    outbound: Outbound | None = None,
 ) -> Iterator[Site]:
     """A server with these services (name: key and group), while the block runs."""
     with tempfile.TemporaryDirectory(prefix="everproof-bench-") as text:
         folder = Path(text)
         settings = Settings(state=folder / "state", port=_free_port(), outbound=outbound or Outbound())
-        _prepare(settings, services, trust)
+        _prepare(settings, services, trust(settings.issuer) if trust else b"")
         command = [sys.executable, "-m", "everproof.cli.main", "up", "--state", str(settings.state)]
         if outbound is not None and outbound.ca_file is not None:
             (settings.state / "server.toml").write_text(

@@ -12,13 +12,28 @@ _VERSION_7: Final = 0x7 << 76
 _VARIANT: Final = 0b10 << 62
 _RANDOM_A: Final = 0xFFF << 64
 _RANDOM_B: Final = (1 << 62) - 1
+_CHANCE_BYTES: Final = 10
+_AT_ONCE: Final = 256
+"""Asking the system for each id costs more than all the rest of it, and gives the interpreter away meanwhile."""
+
+_chances: list[bytes] = []
+os.register_at_fork(after_in_child=_chances.clear)
+
+
+def _chance() -> bytes:
+    while True:
+        try:
+            return _chances.pop()
+        except IndexError:  # another thread may have had the last one
+            fresh = os.urandom(_CHANCE_BYTES * _AT_ONCE)
+            _chances.extend(fresh[at : at + _CHANCE_BYTES] for at in range(0, len(fresh), _CHANCE_BYTES))
 
 
 def new_id(prefix: Prefix, *, milliseconds: int | None = None) -> str:
     """A fresh id. Ids made in different milliseconds sort by time; ``milliseconds`` is since the Unix epoch."""
     if milliseconds is None:
         milliseconds = time.time_ns() // 1_000_000
-    chance = int.from_bytes(os.urandom(10), "big")
+    chance = int.from_bytes(_chance(), "big")
     value = milliseconds << 80 | _VERSION_7 | chance & _RANDOM_A | _VARIANT | chance & _RANDOM_B
     return f"{prefix}_{value:032x}"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -21,8 +20,8 @@ from everproof.keys import SigningKeys
 from everproof.server.caller import Callers
 from everproof.server.denial import explained
 from everproof.server.http import BareRoute, Call, Reply, Route
-from everproof.server.http.body import MAX_FIELDS, read_body, require_media
-from everproof.server.http.call import FORM, send_reply
+from everproof.server.http.body import form_pairs, read_body, require_media
+from everproof.server.http.call import FORM, send_json
 from everproof.server.http.route import Declaration
 from everproof.server.resources import SERVER, credential_resource
 from everproof.storage import Transaction
@@ -37,6 +36,7 @@ MAX_FORM: Final = 64 * 1024
 
 _INTROSPECTION: Final = Action("token:introspect")
 _REVOCATION: Final = Action("credential:revoke")
+_PRAGMA: Final = (b"pragma", b"no-cache")
 _CACHED: Final = "public, max-age=300"
 """Keys are published a day before they sign, so nobody who keeps them for minutes is surprised."""
 
@@ -154,8 +154,7 @@ class OAuth:
     async def token(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Exchange what is presented for a token bound to the caller's key."""
         require_media(scope, FORM)
-        form = _pairs(await read_body(scope, receive, limit=MAX_FORM))
-        request = read_token_request(form)
+        request = read_token_request(form_pairs(await read_body(scope, receive, limit=MAX_FORM)))
         plan = await self._exchange.prepare(request, dpop=Call(scope).header(b"dpop"))
         outcome = await self._authorizer.authorize(
             plan.proof,
@@ -166,8 +165,8 @@ class OAuth:
         )
         if isinstance(outcome, Denied):
             raise UnauthorizedClientError(outcome, exchange=request.grant_type == EXCHANGE)
-        reply = Reply(self._encode(outcome.outcome), headers={"dpop-nonce": self._dpop.nonce, "pragma": "no-cache"})
-        await send_reply(scope, send, reply)
+        nonce = (b"dpop-nonce", self._dpop.nonce.encode())
+        await send_json(scope, send, self._encode(outcome.outcome), (nonce, _PRAGMA))
 
     async def introspect(self, call: Call, form: GivenToken) -> Reply:
         """Say what a token is worth now (RFC 7662); to those who may not know, that it is worth nothing."""
@@ -236,16 +235,6 @@ def error_form(path: str, error: Error) -> Reply | None:
 def _ascii(text: str) -> str:
     """``text`` in the characters that a description may have (RFC 6749, section 5.2)."""
     return "".join(one if " " <= one <= "~" else "?" for one in text.replace("\\", "/").replace('"', "'"))
-
-
-def _pairs(body: bytes) -> list[tuple[str, str]]:
-    try:
-        text = body.decode("ascii")
-        return parse_qsl(
-            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=MAX_FIELDS
-        )
-    except ValueError as error:
-        raise InvalidRequestError("not an encoded form", place="body") from error
 
 
 def _metadata(issuer: str) -> dict[str, Any]:

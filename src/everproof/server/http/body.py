@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, TypeVar, get_type_hints
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import msgspec
 from starlette.types import Receive, Scope
@@ -21,6 +22,10 @@ MAX_FIELDS: Final = 64
 
 _DECODER: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder()
+
+
+MAX_WORD: Final = 80
+"""Characters of a form's value that is kept undone: as long as the longest name that a standard gives."""
 
 
 class UnsupportedMediaError(InputError):
@@ -112,6 +117,39 @@ def json_reader(type_: type[T]) -> Callable[[bytes], T]:
     return read
 
 
+def form_pairs(body: bytes) -> list[tuple[str, str]]:
+    """The fields of an encoded form, in order.
+
+    Raises:
+        InputError: it is none, or has more than ``MAX_FIELDS``.
+    """
+    pairs = []
+    try:
+        text = body.decode("ascii")
+        for part in text.split("&") if text else ():
+            name, equals, value = part.partition("=")
+            pairs.append((_unquoted(name), _unquoted(value), equals))
+    except ValueError as error:
+        raise InputError("not an encoded form", place="form") from error
+    if len(pairs) > MAX_FIELDS or not all(equals for _, _, equals in pairs):
+        raise InputError(f"not an encoded form of at most {MAX_FIELDS} fields", place="form")
+    return [(name, value) for name, value, _ in pairs]
+
+
+def _unquoted(text: str) -> str:
+    if "%" not in text and "+" not in text:
+        return text
+    if len(text) <= MAX_WORD:
+        return _unquoted_word(text)
+    return unquote_plus(text, errors="strict")
+
+
+@lru_cache(maxsize=1024)
+def _unquoted_word(text: str) -> str:
+    """The same few names of grants and kinds of tokens come with every request, and undoing them costs 15 µs each."""
+    return unquote_plus(text, errors="strict")
+
+
 def form_reader(type_: type[T]) -> Callable[[bytes], T]:
     """A function that reads a form (or a query) as ``type_``.
 
@@ -121,15 +159,7 @@ def form_reader(type_: type[T]) -> Callable[[bytes], T]:
     repeated = {name for name, hint in get_type_hints(type_).items() if str(hint).startswith("tuple[")}
 
     def read(body: bytes) -> T:
-        try:
-            text = body.decode("ascii")
-            pairs = (
-                parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=MAX_FIELDS)
-                if text
-                else []
-            )
-        except ValueError as error:
-            raise InputError("not an encoded form", place="form") from error
+        pairs = form_pairs(body)
         fields: dict[str, Any] = {}
         for name, value in pairs:
             if name in repeated:

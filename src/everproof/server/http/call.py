@@ -120,9 +120,9 @@ def request_id(scope: Scope) -> bytes | None:
     return None
 
 
-async def send_json(scope: Scope, send: Send, body: bytes) -> None:
-    """Answer 200 with JSON: the short way, for bare routes."""
-    headers = [*_JSON_HEADERS, (b"content-length", b"%d" % len(body))]
+async def send_json(scope: Scope, send: Send, body: bytes, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    """Answer 200 with JSON, and ``more`` headers of our own: the short way, for bare routes."""
+    headers = [*_JSON_HEADERS, *more, (b"content-length", b"%d" % len(body))]
     if (echo := request_id(scope)) is not None:
         headers.append((b"x-request-id", echo))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
