@@ -22,6 +22,9 @@ BUSY_MILLISECONDS: Final = 5_000
 LOCK_MILLISECONDS: Final = 3_000
 """How long a server waits for the one before it to be gone."""
 
+LOG_PAGES: Final = 8_000
+"""Pages of SQLite's log (32 MB) at which a commit moves it into the database itself."""
+
 WRITER_LOCK: Final = 0x45_76_65_72_70_72_66
 """The PostgreSQL advisory lock held, for its session, by the connection that writes."""
 
@@ -96,12 +99,13 @@ def _prepare_sqlite(connection: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's own BEGIN, above, is the only one
     connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
 
 
 def _prepare_sqlite_writer(connection: Any, _record: Any) -> None:
     _prepare_sqlite(connection)
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
 
 
 def _prepare_sqlite_reader(connection: Any, _record: Any) -> None:

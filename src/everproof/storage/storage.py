@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from everproof.kernel.clock import Clock, HighWaterClock, SystemClock, from_milliseconds
 from everproof.kernel.errors import ConflictError
+from everproof.storage.checkpointer import Checkpointer
 from everproof.storage.database import connect_writer, parse_url, reader_engine, sqlite_file, writer_engine
 from everproof.storage.migrate import migrate, require_current
 from everproof.storage.tables import marks
@@ -28,6 +29,7 @@ class Storage:
     def __init__(self, url: str, *, clock: Clock, lock: int | None, writing: bool) -> None:
         address = parse_url(url)
         self._lock = lock
+        self._checkpointer: Checkpointer | None = None
         self._reader = reader_engine(address)
         self._engine = writer_engine(address) if writing else None
         try:
@@ -109,11 +111,16 @@ class Storage:
     async def start(self) -> None:
         """Start the writer's thread, for changes from this event loop."""
         await self.writer.start()
+        if self._reader.dialect.name == "sqlite":
+            self._checkpointer = Checkpointer(self._reader)
+            self._checkpointer.start()
 
     async def stop(self) -> None:
         """Commit what waits, stop the writer, close the connections, give the folder back."""
         if self._writer is not None:
             await self._writer.stop()
+        if self._checkpointer is not None:
+            await asyncio.to_thread(self._checkpointer.stop)
         self.close()
 
     def close(self) -> None:
