@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from everproof.kernel.errors import ConflictError, InputError, UnavailableError
 from everproof.storage import Storage, Transaction
@@ -178,3 +178,20 @@ def test_a_newer_database_is_refused_and_left_as_it_is(database_url: str) -> Non
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InputError):
         Storage.open(url)
+
+
+async def test_a_storage_that_cannot_commit_says_so_until_it_can(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: Transaction) -> None:
+        raise OperationalError("commit", None, Exception("gone"), connection_invalidated=True)
+
+    assert storage.trouble() is None
+    with pytest.raises(UnavailableError):
+        await storage.write(lost)
+    assert storage.trouble() is not None
+    await storage.write(lambda tx: tx.publish("topic", "back"))
+    assert storage.trouble() is None
+    monkeypatch.setattr(storage.writer, "_stopping", True)
+    assert storage.trouble() == "the storage does not take changes now"
+    monkeypatch.undo()

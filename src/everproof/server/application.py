@@ -30,7 +30,7 @@ def application(app: Everproof) -> Application:
 def _routes(app: Everproof) -> list[Route | BareRoute]:
     settings, identity, clock = app.settings, app.identity, app.storage.clock
     callers = Callers(identity.tokens, identity.dpop, issuer=settings.issuer)
-    health = Health({"ledger": app.ledger.trouble, "storage": lambda: None})
+    health = Health({"ledger": app.ledger.trouble, "storage": app.storage.trouble})
     questions = AuthZEN(
         app.authorizer,
         prove=callers.prove,

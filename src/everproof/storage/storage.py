@@ -68,6 +68,10 @@ class Storage:
         """Open the database at ``url`` to look at it, beside a server that may run."""
         return cls(url, clock=clock or SystemClock(), lock=None, writing=False)
 
+    def trouble(self) -> str | None:
+        """Why changes cannot be made durable now, for an operator; None while they can."""
+        return self.writer.trouble()
+
     @property
     def writer(self) -> Writer:
         """The writer.

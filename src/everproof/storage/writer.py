@@ -75,6 +75,7 @@ class Writer:
         self._waiting: list[_Waiting] = []
         self._batches: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._busy = False
+        self._trouble: str | None = None
         self._stopping = False
         self._idle = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -139,6 +140,12 @@ class Writer:
         self._tell(published)
         return cast("T", result)
 
+    def trouble(self) -> str | None:
+        """Why the last batch could not be committed, or why none is taken; None while all is well."""
+        if self._loop is None or self._stopping:
+            return "the storage does not take changes now"
+        return self._trouble
+
     def _hand_over(self) -> None:
         batch, self._waiting = self._waiting, []
         self._batches.put(batch)
@@ -200,6 +207,7 @@ class Writer:
                     return self._commit_one_by_one(changes, alive, results)
                 if at is None or lost:  # the commit or the database failed, so all of them did
                     failed = _unavailable(error) if lost else error
+                    self._trouble = str(failed) if lost or isinstance(error, DBAPIError) else self._trouble
                     for index in alive:
                         results[index] = (None, failed)
                     return results, []
@@ -207,6 +215,7 @@ class Writer:
                 alive.remove(at)
             else:
                 self._seq += len(tx.published)
+                self._trouble = None
                 return results, tx.published
         return results, []
 
