@@ -8,8 +8,13 @@ import pytest
 
 from everproof.cli.git.serve import read_command
 from everproof.cli.git.socket import UnansweredError
+from everproof.identity.roster import disable, set_groups
 from everproof.kernel.errors import InputError, NotFoundError
+from everproof.kernel.words import Ref
+from everproof.server.git import GitDoor
 from everproof.server.git.repositories import Repositories
+from everproof.server.git.wire import Push, PushAnswer
+from everproof.server.http.call import Peer
 from tests.git.conftest import Running
 from tests.git.lab import GIT, Clone, Lab, call, git, public, run
 
@@ -328,3 +333,25 @@ async def test_observing_door_lets_pass_and_says_what_it_would_refuse(lab: Runni
     ran = await alice.push_here()
     assert ran.ok, ran.said
     assert "would refuse" in ran.said
+
+
+@pytest.mark.parametrize("change", ["left the team", "was disabled", "lost the key"])
+async def test_push_in_a_session_that_was_opened_before_its_person_lost_the_right_is_refused(
+    lab: Running, alice: Clone, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """git-receive-pack waits for its client as long as the client likes: a session may be days old."""
+    who = Ref("User", "alice")
+    push = GitDoor.push
+
+    async def later(door: GitDoor, peer: Peer | None, question: Push) -> PushAnswer:
+        if change == "left the team":
+            await lab.storage.write(lambda tx: set_groups(tx, who, ()))
+        elif change == "was disabled":
+            await lab.storage.write(lambda tx: disable(tx, who, "left"))
+        else:
+            await lab.revoke(alice.person, "superseded")
+        return await push(door, peer, question)
+
+    monkeypatch.setattr(GitDoor, "push", later)
+    ran = await alice.push("topic")
+    assert not ran.ok, ran.said

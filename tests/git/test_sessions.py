@@ -2,14 +2,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from everproof.kernel.errors import ConflictError, RefusedError
 from everproof.kernel.settings import GitDoor as Settings
-from everproof.kernel.words import Principal, Proof, Ref
 from everproof.server.git import GitDoor
 from everproof.server.git.processes import Process, alive, lineage
 from everproof.server.git.repositories import Repository
@@ -18,7 +16,7 @@ from everproof.server.git.wire import KeyQuestion
 from everproof.server.http.call import Peer
 from tests.git.conftest import Running
 
-PROOF = Proof(kind="ssh-key", principal=Principal(ref=Ref("User", "alice")), at=datetime(2026, 11, 21, tzinfo=UTC))
+KEY = b"a public key"
 APP = Repository("team/app", Path("/srv/team/app.git"))
 WEB = Repository("team/web", Path("/srv/team/web.git"))
 
@@ -51,27 +49,27 @@ def test_process_with_a_used_pid_is_another_process(child: subprocess.Popen[byte
 
 def test_session_is_taken_once_by_a_descendant_for_its_own_repository(child: subprocess.Popen[bytes]) -> None:
     sessions = Sessions()
-    sessions.open(os.getpid(), PROOF, APP)
+    sessions.open(os.getpid(), KEY, APP)
     assert sessions.take(child.pid, WEB) is None
     session = sessions.take(child.pid, APP)
     assert session is not None
-    assert session.proof is PROOF
+    assert session.key == KEY
     assert sessions.take(child.pid, APP) is None
 
 
 def test_session_of_a_child_is_not_its_parents(child: subprocess.Popen[bytes]) -> None:
     sessions = Sessions()
-    sessions.open(child.pid, PROOF, APP)
+    sessions.open(child.pid, KEY, APP)
     assert sessions.take(os.getpid(), APP) is None
 
 
 def test_process_serves_one_person_only(child: subprocess.Popen[bytes]) -> None:
     sessions = Sessions()
-    sessions.open(child.pid, PROOF, APP)
+    sessions.open(child.pid, KEY, APP)
     with pytest.raises(ConflictError):
-        sessions.open(child.pid, PROOF, APP)
+        sessions.open(child.pid, KEY, APP)
     with pytest.raises(ConflictError, match="gone"):
-        sessions.open(2**22 + 1, PROOF, APP)
+        sessions.open(2**22 + 1, KEY, APP)
 
 
 async def test_other_accounts_and_the_network_are_not_answered(lab: Running) -> None:

@@ -101,7 +101,7 @@ class GitDoor:
             if not outcome.lets_pass:
                 return SessionAnswer(allowed=False, lines=lines)
         if question.service == "receive-pack":
-            self._sessions.open(peer.pid, proof, repository)
+            self._sessions.open(peer.pid, question.key, repository)
         return SessionAnswer(allowed=True, lines=lines, path=str(repository.path))
 
     async def push(self, peer: Peer | None, question: Push) -> PushAnswer:

@@ -55,19 +55,22 @@ class Pushers:
         Raises:
             UnauthenticatedError: nobody is proved, or the certificate does not hold for this very push.
         """
+        connected = None
+        if session is not None:
+            connected = self._identity.proofs.ssh_key(session.key, kind="ssh-key", at=at)
         if raw is None:
-            if session is None:
+            if connected is None:
                 raise UnauthenticatedError("nobody is proved to be pushing", todo=_SIGN)
-            return Pusher(session.proof)
+            return Pusher(connected)
         try:
             certificate = parse_certificate(raw)
         except Error as error:
             raise UnauthenticatedError(f"the push certificate cannot be read: {error.message}", todo=_AGAIN) from error
         proof = self._signer(certificate, at)
-        if session is not None and session.proof.principal.ref != proof.principal.ref:
-            signer, connected = proof.principal.ref.id, session.proof.principal.ref.id
+        if connected is not None and connected.principal.ref != proof.principal.ref:
+            signer, other = proof.principal.ref.id, connected.principal.ref.id
             raise UnauthenticatedError(
-                f"the push certificate is {signer}'s, but the connection is {connected}'s",
+                f"the push certificate is {signer}'s, but the connection is {other}'s",
                 todo="connect and sign as the same person",
             )
         if set(certificate.updates) != set(updates) or len(certificate.updates) != len(updates):

@@ -7,6 +7,9 @@ When a hook asks, the kernel names its pid too, and its parents are walked up to
 cannot choose its parents, nor the kernel's word at the socket, so only hooks of that very git-receive-pack are answered
 for that person.
 
+What is kept is the key that the process serves, not what its holder might do: between a connection's first byte and
+its push can lie days, and who pushes is judged as of the push.
+
 This lives in memory: a session is as long as a connection, and after a restart of the server a push is simply sent
 again.
 """
@@ -16,7 +19,6 @@ from typing import Final
 import msgspec
 
 from everproof.kernel.errors import ConflictError, UnavailableError
-from everproof.kernel.words import Proof
 from everproof.server.git.processes import Process, alive, lineage
 from everproof.server.git.repositories import Repository
 
@@ -25,10 +27,10 @@ MAX_SESSIONS: Final = 10_000
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One push that is under way: for whom, into what, and the path that git-receive-pack was given."""
+    """One push that is under way: for the holder of which public key, in SSH's wire form, and into what."""
 
     process: Process
-    proof: Proof
+    key: bytes
     repository: Repository
 
 
@@ -38,8 +40,8 @@ class Sessions:
     def __init__(self) -> None:
         self._open: dict[Process, Session] = {}
 
-    def open(self, pid: int, proof: Proof, repository: Repository) -> Session:
-        """Tie the process ``pid`` to who it serves.
+    def open(self, pid: int, key: bytes, repository: Repository) -> Session:
+        """Tie the process ``pid`` to the key that it serves.
 
         Raises:
             ConflictError: the process is gone, or is tied already.
@@ -54,7 +56,7 @@ class Sessions:
             self._sweep()
             if len(self._open) >= MAX_SESSIONS:
                 raise UnavailableError("too many pushes at one time", todo="push again in a minute")
-        session = self._open[process] = Session(process, proof, repository)
+        session = self._open[process] = Session(process, key, repository)
         return session
 
     def take(self, pid: int, repository: Repository) -> Session | None:
