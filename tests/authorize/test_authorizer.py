@@ -128,6 +128,27 @@ async def test_a_credential_revoked_while_its_request_is_under_way_is_refused(
     assert outcome.reason == "the credential was revoked"
 
 
+async def test_nothing_is_done_for_a_credential_that_was_revoked_before_the_commit(
+    app: Everproof, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was good when the request came; a body or a signature may have taken half a minute since."""
+    done: list[bool] = []
+    monkeypatch.setattr(app.authorizer, "_is_live", lambda _: False)
+    proof = proof_of("bob", clock.now(), "developers", credential="cred_x")
+    outcome = await app.authorizer.authorize(proof, FETCH, SHOP, within=lambda _: done.append(True))
+    assert isinstance(outcome, Denied)
+    assert done == []
+    assert recorded(app, outcome.receipt.index).refusal == "the credential was revoked"
+
+
+async def test_nothing_is_done_for_a_proof_that_ran_out_before_the_commit(app: Everproof, clock: SettableClock) -> None:
+    done: list[bool] = []
+    proof = msgspec.structs.replace(proof_of("bob", clock.now(), "developers"), expires=clock.now())
+    outcome = await app.authorizer.authorize(proof, FETCH, SHOP, within=lambda _: done.append(True))
+    assert isinstance(outcome, Denied)
+    assert done == []
+
+
 async def test_what_a_caller_says_is_never_taken_for_a_fact(app: Everproof, clock: SettableClock) -> None:
     outcome = await app.authorizer.authorize(
         proof_of("eve", clock.now()), FETCH, SHOP, context={"proof_kind": "passkey", "granted": True}
@@ -202,6 +223,25 @@ async def test_a_bundle_rules_only_if_the_ruling_one_lets_its_signer_change_it(
     assert isinstance(await app.bundles.load(admin, files, "2" * 40), Allowed)
     assert app.bundles.current.commit == "2" * 40
     assert isinstance(await app.authorizer.authorize(proof_of("eve", clock.now()), POLICY_CHANGE, BUNDLE), Allowed)
+
+
+async def test_a_bundle_that_was_decided_by_one_that_rules_no_more_does_not_rule(
+    app: Everproof, clock: SettableClock
+) -> None:
+    """Both are decided while mallory may still change policy; the one that takes that away comes first."""
+    without_mallory = {
+        **starter_files(),
+        "policies/out.cedar": b'@id("out") @title("Out") @advice("none")\n'
+        b'forbid (principal == User::"mallory", action, resource);',
+    }
+    alice, mallory = (proof_of(name, clock.now(), "administrators") for name in ("alice", "mallory"))
+    first, second = await asyncio.gather(
+        app.bundles.load(alice, without_mallory, "5" * 40), app.bundles.load(mallory, starter_files(), "6" * 40)
+    )
+    assert isinstance(first, Allowed)
+    assert isinstance(second, Denied)
+    assert "meanwhile" in second.reason
+    assert app.bundles.current.commit == "5" * 40
 
 
 @pytest.mark.parametrize(

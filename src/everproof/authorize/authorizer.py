@@ -48,6 +48,8 @@ PERSON: Final = "User"
 """Entries about a person are sealed under that person's key, so that erasing one erases them; all others under their
 space's, since a key for each job would be a key for each run."""
 
+_REVOKED: Final = "the credential was revoked"
+
 Liveness: TypeAlias = Callable[[str], bool]
 """Whether a credential is neither revoked nor over."""
 
@@ -103,13 +105,15 @@ class Authorizer:
             self._around(proof),
         )
         verdict = engine.decide(asked)
-        kept = _Pending(self._ledger, engine.version, proof, asked, verdict, known, at, detail, mode, request)
+        kept = _Pending(
+            self._ledger, self._is_live, engine.version, proof, asked, verdict, known, at, detail, mode, request
+        )
 
         decided = await self._storage.write(_Decided(kept, within, _outside_scope(proof, action)))
-        if decided.refusal is None and within is None and self._is_dead(proof):
+        if decided.refusal is None and within is None and kept.is_dead:
             # Revoked while this was on its way to the disk: whoever revoked it has been told that it is dead. What was
             # done within the commit stays done, and may itself be what ended the credential.
-            refusal = RefusedError("the credential was revoked")
+            refusal = RefusedError(_REVOKED)
             decided = await self._storage.write(_Decided(kept, None, refusal))
         if decided.refusal is None:
             return Allowed(
@@ -135,9 +139,6 @@ class Authorizer:
             lets_pass=mode == "observe",
             explain=explain,
         )
-
-    def _is_dead(self, proof: Proof) -> bool:
-        return proof.credential is not None and not self._is_live(proof.credential)
 
     def _around(self, proof: Proof) -> tuple[Principal, ...]:
         """Who else policy may ask about: whoever vouches for the principal."""
@@ -170,6 +171,7 @@ class _Pending(msgspec.Struct):
     """A decision that was made and is not recorded yet."""
 
     ledger: Ledger
+    is_live: Liveness
     engine: str
     proof: Proof
     asked: Request
@@ -179,6 +181,22 @@ class _Pending(msgspec.Struct):
     detail: Attributes
     mode: Mode
     request: str | None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the credential was revoked since it was shown."""
+        return self.proof.credential is not None and not self.is_live(self.proof.credential)
+
+    def require_alive(self, now: datetime) -> None:
+        """Refuse what is proven no more: between a proof and its commit may lie a slow body or a long examination.
+
+        Raises:
+            RefusedError: the credential was revoked, or the proof has run out.
+        """
+        if self.is_dead:
+            raise RefusedError(_REVOKED)
+        if self.proof.expires is not None and self.proof.expires <= now:
+            raise RefusedError("what proves the caller has expired meanwhile")
 
     def entry(self, refusal: str | None) -> Entry:
         decision: Decision = self.verdict.decision
@@ -233,6 +251,7 @@ class _Decided:
             refusal = pending.verdict.reason
         if refusal is None and self._within is not None:
             try:
+                pending.require_alive(tx.now)
                 outcome = self._within(tx)
             except RefusedError as error:
                 refusal = str(error)

@@ -6,7 +6,8 @@ from typing import Final, TypeAlias
 from everproof.authorize.authorizer import Authorizer
 from everproof.authorize.doors import doors_of
 from everproof.authorize.outcome import Allowed, Denied
-from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, save_bundle
+from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, ruling_digest, save_bundle
+from everproof.kernel.errors import RefusedError
 from everproof.kernel.words import MAIN_SPACE, Action, Mode, Proof, Ref, Resource
 from everproof.policy import Bundle, BundleError, Engine, load_bundle, run_trials, starter_bundle
 from everproof.storage import Storage, Transaction
@@ -75,9 +76,13 @@ class Bundles:
         self._check(bundle)
         _require_tests(Engine(bundle))
         stored = StoredBundle(bundle.digest, commit, dict(files))
-        detail = {"commit": commit, "digest": bundle.digest, "replaces": self.current.digest}
+        replaces = self.current.digest
+        detail = {"commit": commit, "digest": bundle.digest, "replaces": replaces}
 
         def change(tx: Transaction) -> None:
+            # The one that came to rule meanwhile might not have let this signer change it.
+            if ruling_digest(tx.connection) not in {None, replaces}:
+                raise RefusedError("another bundle has come to rule meanwhile", todo="apply this one again")
             save_bundle(tx, stored)
             self._settle(tx, bundle)
 

@@ -44,6 +44,11 @@ def save_bundle(tx: Transaction, bundle: StoredBundle) -> None:
     tx.publish(TOPIC, bundle.digest, msgspec.msgpack.encode(bundle))
 
 
+def ruling_digest(connection: Connection) -> str | None:
+    """The digest of the bundle that rules, or none where only the built-in one has."""
+    return connection.scalar(select(bundles.c.digest).order_by(bundles.c.number.desc()).limit(1))
+
+
 def ruling_bundle(connection: Connection) -> StoredBundle | None:
     """The bundle that rules, or none where only the built-in one has."""
     row = connection.execute(select(bundles).order_by(bundles.c.number.desc()).limit(1)).first()
