@@ -149,7 +149,7 @@ class PolicyDoor:
             )
         revision = body.commit or self._source.ref
         allowed(await self._authorizer.authorize(proof, POLICY_CHANGE, BUNDLE, detail={"revision": revision}))
-        found = await read_bundle_commit(self._source.repository, revision, self._identity, self._clock.now())
+        found = await read_bundle_commit(self._source.repository, revision, self._identity, self._clock)
         given = allowed(await self._bundles.load(found.proof, found.files, found.commit))
         signer = str(found.proof.principal.ref)
         return Applied(self._bundles.current.digest, found.commit, signer, given.receipt.entry_id)
