@@ -241,9 +241,8 @@ class AuthZEN:
             proof = await self._subject(caller, Ref(subject.type, subject.id))
         except RefusedError as error:
             return Decided(False, {"reason_admin": {"403": str(error)}, "reason_user": {"403": str(error)}})
-        detail: dict[str, Any] = {}
-        if proof is not caller:
-            detail["asked_by"] = str(caller.principal.ref)
+        # Always: an entry with it is an answer to a question, one without it the doing itself.
+        detail: dict[str, Any] = {"asked_by": str(caller.principal.ref)}
         if subject.properties:
             detail["subject"] = cedar_record(subject.properties)
         if action.properties:
@@ -274,10 +273,11 @@ class AuthZEN:
         if subject == caller.principal.ref:
             return caller
         proof = self._vouch(caller, subject)
-        if caller.principal.ref.type != ENFORCER:
+        enforcer = caller.principal.ref.type == ENFORCER
+        # What a token was narrowed to binds its own principal alone, so whether that includes asking is asked here.
+        if not enforcer or "scope" in caller.claims:
             allowed(await self._authorizer.authorize(caller, ASK, Resource(ref=subject, parents=(MAIN_SPACE,))))
-            return msgspec.structs.replace(proof, vouched_by=None)
-        return proof
+        return proof if enforcer else msgspec.structs.replace(proof, vouched_by=None)
 
 
 def cedar_record(values: dict[str, Any]) -> dict[str, Any]:

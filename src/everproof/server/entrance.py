@@ -19,15 +19,17 @@ from everproof.identity.enrolment import ACTION as ENROL
 from everproof.identity.enrolment import EnrolmentRequest, invite, link
 from everproof.identity.exchange import TokenReply
 from everproof.identity.machines import JoinRequest, join_token
+from everproof.identity.tickets import Issued
 from everproof.identity.token_request import TokenRequest
 from everproof.kernel.errors import NotFoundError
-from everproof.kernel.words import MAIN_SPACE, Ref, Resource
+from everproof.kernel.words import Attributes, Proof, Ref
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
 from everproof.server.oauth import facts_of
+from everproof.server.resources import ANYONE, members
 from everproof.server.tls import CA_FILE
-from everproof.storage import Transaction
+from everproof.storage import Change, Transaction
 
 LOGIN: Final = "/v1/login"
 JOIN: Final = "/v1/identity/join"
@@ -191,13 +193,14 @@ class Entrance:
     async def invite(self, call: Call, body: Invitation) -> Invited:
         """Make a link by which one person enrols."""
         proof = self._callers.prove(call.scope)
-        who = _newcomer("User", body.user, body.groups)
+        who = Ref("User", body.user or ANYONE)
+        detail = {"groups": list(body.groups), "emails": list(body.emails)}
         lifetime = timedelta(seconds=body.lifetime_seconds)
-        outcome = await self._authorizer.authorize(
+        made = await self._let_in(
             proof,
-            ENROL,
             who,
-            within=lambda tx: invite(
+            body.groups,
+            lambda tx: invite(
                 tx,
                 groups=body.groups,
                 user=body.user,
@@ -205,33 +208,32 @@ class Entrance:
                 by=proof.principal.ref,
                 lifetime=lifetime,
             ),
-            detail={"groups": list(body.groups), "emails": list(body.emails)},
+            detail,
         )
-        made = allowed(outcome).outcome
         return Invited(made.ticket.id, link(self._issuer, made.secret), made.ticket.expires)
 
     async def join_token(self, call: Call, body: JoinToken) -> JoinTokenMade:
         """Make a token by which one machine joins."""
         proof = self._callers.prove(call.scope)
-        machine = _newcomer("Machine", body.machine, body.groups)
+        machine = Ref("Machine", body.machine or ANYONE)
         lifetime = timedelta(seconds=body.lifetime_seconds)
-        outcome = await self._authorizer.authorize(
+        made = await self._let_in(
             proof,
-            ENROL,
             machine,
-            within=lambda tx: join_token(
+            body.groups,
+            lambda tx: join_token(
                 tx, groups=body.groups, machine=body.machine, by=proof.principal.ref, lifetime=lifetime
             ),
-            detail={"groups": list(body.groups)},
+            {"groups": list(body.groups)},
         )
-        made = allowed(outcome).outcome
         return JoinTokenMade(made.ticket.id, made.secret, made.ticket.expires)
 
-
-def _newcomer(type_: str, id_: str, groups: Texts) -> Resource:
-    """Who is to be let in, in the groups that it would be in; without an id, anyone."""
-    parents = (*(Ref("Group", group) for group in groups), MAIN_SPACE)
-    return Resource(ref=Ref(type_, id_ or "anyone"), parents=parents)
+    async def _let_in(self, proof: Proof, who: Ref, groups: Texts, make: Change[Issued], detail: Attributes) -> Issued:
+        """Let ``who`` into ``groups``, if the caller may let it into each of them."""
+        *others, last = members(self._identity.directory, who, groups)
+        for one in others:
+            allowed(await self._authorizer.authorize(proof, ENROL, one, detail=detail))
+        return allowed(await self._authorizer.authorize(proof, ENROL, last, within=make, detail=detail)).outcome
 
 
 def _asked(challenge: Challenge) -> Asked:

@@ -1,6 +1,7 @@
 """Who exists, and what was issued: reading and changing it. Each change is done in the commit that decides it."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -15,7 +16,7 @@ from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Ref,
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
-from everproof.server.resources import credential_resource
+from everproof.server.resources import ANYONE, credential_resource, members
 from everproof.storage import Change, Storage, Transaction
 
 T = TypeVar("T")
@@ -185,7 +186,8 @@ class IdentityDoor:
 
         if body.type == "User" and body.jwks:
             raise InputError("people prove themselves with SSH keys", place="body: jwks")
-        return await self._do(call, ENROL, self._identity(ref, body.groups), enrol)
+        *others, last = members(self._directory, ref, body.groups)
+        return await self._do(call, ENROL, last, enrol, also=others)
 
     async def change(self, call: Call, type: str, id: str, body: Changes) -> Known:  # noqa: A002 - as above
         """Change what is on record of a principal; disabling ends all that was issued to it."""
@@ -202,7 +204,11 @@ class IdentityDoor:
             return record
 
         changed = {name: value for name, value in msgspec.to_builtins(body).items() if value is not None}
-        await self._do(call, ADMINISTER, self._identity(ref, body.groups or ()), change, {"changed": sorted(changed)})
+        about = self._identity(ref)
+        # Of anyone like it: who changes their own record is what is on record, and in no group that is still to come.
+        anyone = Ref(type, ANYONE)
+        also = members(self._directory, anyone, body.groups, attributes=about.attributes) if body.groups else ()
+        await self._do(call, ADMINISTER, about, change, {"changed": sorted(changed)}, also=also)
         return Known(self._directory.record(ref), self._directory.keys_of(ref))
 
     async def add_key(self, call: Call, type: str, id: str, body: NewKey) -> KeyRecord:  # noqa: A002 - as above
@@ -269,20 +275,28 @@ class IdentityDoor:
         allowed(await self._authorizer.authorize(self._callers.prove(call.scope), action, about))
 
     async def _do(
-        self, call: Call, action: Action, about: Resource, within: Change[T], detail: Attributes = NOTHING
+        self,
+        call: Call,
+        action: Action,
+        about: Resource,
+        within: Change[T],
+        detail: Attributes = NOTHING,
+        *,
+        also: Iterable[Resource] = (),
     ) -> T:
-        """Do what ``within`` does, if the caller may, in the commit that records it."""
+        """Do what ``within`` does, if the caller may, to ``also`` too, in the commit that records it."""
         proof = self._callers.prove(call.scope)
+        for one in also:
+            allowed(await self._authorizer.authorize(proof, action, one, detail=detail))
         outcome = await self._authorizer.authorize(proof, action, about, within=within, detail=detail)
         return allowed(outcome).outcome
 
-    def _identity(self, ref: Ref, groups: Texts = ()) -> Resource:
-        """A principal as the object of an action; in ``groups`` too, which it is to be in."""
-        parents = tuple(Ref("Group", group) for group in groups)
+    def _identity(self, ref: Ref) -> Resource:
+        """A principal as the object of an action."""
         known = self._directory.principal(ref)
         if known is None:
-            return Resource(ref=ref, parents=(*parents, MAIN_SPACE))
-        return Resource(ref=ref, attributes=known.attributes, parents=tuple(dict.fromkeys((*parents, *known.parents))))
+            return Resource(ref=ref, parents=(MAIN_SPACE,))
+        return Resource(ref=ref, attributes=known.attributes, parents=known.parents)
 
     def _owner(self, credential: str) -> tuple[Ref, str]:
         found = self._credentials.live(credential)
