@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore
@@ -29,7 +29,8 @@ _NEVER: Final = tuple(
 """Cloud metadata, link-local and unspecified addresses: not even for a host that is allowed to be private."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
-_HEADERS: Final = [("accept", "application/json"), ("accept-encoding", "identity"), ("user-agent", "everproof")]
+_POST_HEADERS: Final = [("accept-encoding", "identity"), ("user-agent", "everproof")]
+_HEADERS: Final = [("accept", "application/json"), *_POST_HEADERS]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -55,6 +56,14 @@ def https_url(url: str, *, place: str | None = None) -> SplitResult:
     if parts.scheme != "https" or not parts.hostname or odd or not url.isascii() or not url.isprintable() or " " in url:
         raise InputError("must be an https address without user, query or fragment", place=place)
     return parts
+
+
+class Answer(NamedTuple):
+    """What came back, whatever its status; ``media`` is the content type without its parameters, in lower case."""
+
+    status: int
+    media: str
+    body: bytes
 
 
 class Outbound:
@@ -91,11 +100,26 @@ class Outbound:
             OutboundError: refused, unreachable, not 200, too large or too slow.
             InputError: not an https address.
         """
+        answer = await self._send("GET", url, _HEADERS, None)
+        if answer.status != 200:  # noqa: PLR2004 - redirects too: they lead where nobody has been judged
+            raise OutboundError(f"answered {answer.status}", place=url)
+        return answer.body
+
+    async def post(self, url: str, body: bytes, *, media: str) -> Answer:
+        """What is answered to ``body`` at ``url``, whatever its status.
+
+        Raises:
+            OutboundError: refused, unreachable, too large or too slow.
+            InputError: not an https address.
+        """
+        return await self._send("POST", url, [*_POST_HEADERS, ("content-type", media)], body)
+
+    async def _send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | None) -> Answer:
         https_url(url, place="address")
         guard = _Guard(self._private_hosts)
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._get(url, guard)
+                return await self._exchange(method, url, headers, body, guard)
         except TimeoutError:
             raise OutboundError(f"no answer within {self._timeout:g} s", place=url) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
@@ -103,19 +127,21 @@ class Outbound:
         finally:
             await guard.close()
 
-    async def _get(self, url: str, guard: "_Guard") -> bytes:
+    async def _exchange(
+        self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | None, guard: "_Guard"
+    ) -> Answer:
         async with (
             httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=guard) as pool,
-            pool.stream("GET", url, headers=_HEADERS) as response,
+            pool.stream(method, url, headers=headers, content=body) as response,
         ):
-            if response.status != 200:  # noqa: PLR2004 - redirects too: they lead where nobody has been judged
-                raise OutboundError(f"answered {response.status}", place=url)
-            body = bytearray()
+            answered = bytearray()
             async for part in response.aiter_stream():
-                body += part
-                if len(body) > self._max_bytes:
+                answered += part
+                if len(answered) > self._max_bytes:
                     raise OutboundError(f"larger than {self._max_bytes} bytes", place=url)
-            return bytes(body)
+            named = {name.lower(): value for name, value in response.headers}.get(b"content-type", b"")
+            media = named.decode("latin-1").partition(";")[0].strip().lower()
+            return Answer(response.status, media, bytes(answered))
 
 
 class _Guard(httpcore.AsyncNetworkBackend):

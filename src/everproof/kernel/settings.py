@@ -34,6 +34,13 @@ class Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     private_hosts: tuple[str, ...] = ()
 
 
+class Witnessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Being a witness: the name to cosign under (a URL without its scheme), and the public keys of the logs (vkeys)."""
+
+    name: str
+    logs: tuple[str, ...]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server's settings. Every field has a working default: `everproof up` alone is enough."""
 
@@ -48,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """``file:PATH`` or ``env:NAME``; empty: a file in the state folder, mode 0600."""
     checkpoint_copy: Path | None = None
     """A file outside the database that keeps the last checkpoint, so that a rollback of the storage is found."""
+    witness_policy: Path | None = None
+    """A C2SP tlog-policy: the witnesses that are asked to cosign our checkpoints, and how many of them must."""
+    witness: Witnessing | None = None
     bundle: BundleSource | None = None
     git: GitDoor | None = None
     outbound: Outbound = Outbound()

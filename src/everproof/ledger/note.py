@@ -104,6 +104,20 @@ class NoteSigner:
         return Note(text, (signature,)).encode()
 
 
+class Cosigner:
+    """Cosigns others' checkpoints under a name (C2SP tlog-cosignature, v1). Its key is used for nothing else."""
+
+    def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.verifier = make_verifier(name, private.public_key(), COSIGNATURE_V1)
+
+    def cosign(self, text: str, *, timestamp: int) -> Signature:
+        """The cosignature of a checkpoint's text, as of ``timestamp``, in seconds since the Unix epoch."""
+        signed = self._private.sign(_cosigned(text, timestamp).encode())
+        data = timestamp.to_bytes(_TIMESTAMP_BYTES) + signed
+        return Signature(self.verifier.name, self.verifier.id, data)
+
+
 def make_verifier(name: str, key: Ed25519PublicKey, kind: Kind = ED25519) -> Verifier:
     """The verifier of this name and key.
 
@@ -212,7 +226,7 @@ def _verify(verifier: Verifier, text: str, signature: bytes) -> Signed:
     if verifier.kind == COSIGNATURE_V1:
         timestamp = int.from_bytes(signature[:_TIMESTAMP_BYTES], "big")
         signature = signature[_TIMESTAMP_BYTES:]
-        message = f"cosignature/v1\ntime {timestamp}\n{text}"
+        message = _cosigned(text, timestamp)
     if len(signature) != _SIGNATURE_BYTES or (timestamp or 0) > _MAX_TIMESTAMP:
         raise SignatureError(f"the signature of {verifier.name} is malformed")
     try:
@@ -220,3 +234,7 @@ def _verify(verifier: Verifier, text: str, signature: bytes) -> Signed:
     except InvalidSignature:
         raise SignatureError(f"the signature of {verifier.name} does not hold") from None
     return Signed(verifier, timestamp)
+
+
+def _cosigned(text: str, timestamp: int) -> str:
+    return f"cosignature/v1\ntime {timestamp}\n{text}"
