@@ -40,6 +40,18 @@ def closure(request: Request) -> list[Principal | Resource]:
     return list(found.values())
 
 
+def ancestry(ref: Ref, request: Request) -> frozenset[Ref]:
+    """``ref`` and all that it is in, as far as the request tells."""
+    above = {one.ref: one.parents for one in closure(request)}
+    found = {ref}
+    todo = [ref]
+    while todo:
+        new = set(above.get(todo.pop(), ())) - found
+        found |= new
+        todo += new
+    return frozenset(found)
+
+
 def bodies(entities: list[Principal | Resource]) -> list[Any]:
     """The entities as they are recorded, with every attribute that was given."""
     return [EntityBody(one.attributes, one.parents, one.ref) for one in entities]

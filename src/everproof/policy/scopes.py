@@ -10,6 +10,7 @@ from everproof.policy.schema import Schema
 from everproof.policy.schema_text import ActionType
 
 CONTEXT: Final[Est] = {"Var": "context"}
+ANYTHING: Final[Est] = {"op": "All"}
 
 
 def matching(
@@ -56,6 +57,16 @@ def named_entity(scope: Est) -> Ref | None:
     return _ref(inner["entity"]) if "entity" in inner else None
 
 
+def settled(est: Est) -> Est:
+    """The policy without its scope, for requests that are known to match it."""
+    return {**est, "principal": ANYTHING, "action": ANYTHING, "resource": ANYTHING}
+
+
+def entity_of(value: Any) -> Ref | None:
+    """The entity that a literal names, or None if it is another literal."""
+    return _ref(value) if isinstance(value, dict) and "__entity" in value else None
+
+
 def _ref(uid: Est) -> Ref:
     inner = uid.get("__entity", uid)
     return Ref(inner["type"], inner["id"])
@@ -72,6 +83,30 @@ def reads(policy: Policy, context: Iterable[str]) -> frozenset[str]:
                 if operator in node:
                     names.add(node[operator]["attr"])
     return frozenset(names)
+
+
+_OWN: Final = frozenset({
+    "Value", "Var", ".", "has", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "neg", "&&", "||", "!", "is", "like",
+    "contains", "containsAll", "containsAny", "isEmpty", "Set", "Record", "if-then-else", "ip", "decimal", "datetime",
+    "duration", "isIpv4", "isIpv6", "isLoopback", "isMulticast", "isInRange", "lessThan", "lessThanOrEqual",
+    "greaterThan", "greaterThanOrEqual", "offset", "durationSince", "toDate", "toTime",
+})  # fmt: skip
+
+
+def looks_around(policies: Iterable[Policy]) -> bool:
+    """Whether a condition may look at more than the attributes of principal, resource and context.
+
+    At what they are in, or into an entity that a literal names. An operator that is not known here might.
+    """
+    for policy in policies:
+        for condition in policy.est["conditions"]:
+            for node in walk(condition["body"]):
+                if not node.keys() <= _OWN or ("is" in node and "in" in node["is"]):
+                    return True
+                for operator in (".", "has"):
+                    if operator in node and "Value" in node[operator]["left"]:
+                        return True
+    return False
 
 
 def walk(node: Any) -> Iterator[Est]:

@@ -1,9 +1,9 @@
 """Slices: of all policies those that a request can match at all.
 
-By action and types first, then by the entities that scopes name and by the texts that policies are pinned to. The scope
-of a policy is evaluated first and cannot err, nor can what is pinned, so a slice gives the decision, the reasons and
-the errors of the whole, in a fraction of the time. A slice also knows which attributes its policies read: no other
-attribute can change what they say, so no other is handed over.
+By action and types first, then by what a request's key answers: which of the entities that scopes name it is in, and
+what conditions ask before anything can err. The scope of a policy is evaluated first and cannot err, nor can those
+tests, so a slice gives the decision, the reasons and the errors of the whole, in a fraction of the time. A slice also
+knows what its policies look at: no other attribute or entity can change what they say, so no other is handed over.
 """
 
 from functools import cached_property
@@ -13,12 +13,12 @@ from everproof.kernel.words import Principal, Ref, Resource
 from everproof.policy.balance import policy_set
 from everproof.policy.bundle import Bundle, Policy
 from everproof.policy.parts import Parts
-from everproof.policy.pins import Pin, pin_of
-from everproof.policy.request import EntityBody, Request, closure
+from everproof.policy.pins import Answer, Pin, tests_of
+from everproof.policy.request import EntityBody, Request, ancestry, closure
 from everproof.policy.schema import Schema
 from everproof.policy.schema_text import ActionType
-from everproof.policy.scopes import matching, named_entity, reads
-from everproof.policy.types import MisfitError, Shape
+from everproof.policy.scopes import looks_around, matching, named_entity, reads, settled
+from everproof.policy.types import MisfitError, Shape, names_entity
 
 MAX_SLICES: Final = 2_000
 """Slices kept for one kind of request, some 10 kB each; beyond it the kind is evaluated as a whole."""
@@ -30,25 +30,38 @@ Kind: TypeAlias = tuple[str, str, str]
 """Action, principal type and resource type."""
 
 
-Key: TypeAlias = tuple[frozenset[Ref], frozenset[Ref], tuple[str | None, ...]]
-"""The entities and texts that scopes and pins name and that a request has."""
+Key: TypeAlias = tuple[frozenset[Ref], frozenset[Ref], tuple[Answer, ...]]
+"""The entities that scopes name and that principal and resource are or are in, and what the pins answer."""
 
 
 class Slice:
-    """What some requests of one kind need, ready to be asked."""
+    """What some requests of one kind need, ready to be asked. ``matched``: all of them match every scope."""
 
     def __init__(
-        self, schema: Schema, action: ActionType, kind: Kind, policies: tuple[Policy, ...], read: frozenset[str]
+        self,
+        schema: Schema,
+        action: ActionType,
+        kind: Kind,
+        policies: tuple[Policy, ...],
+        read: frozenset[str],
+        *,
+        matched: bool = False,
     ) -> None:
         self.policies = tuple(policy for policy in policies if not policy.shadow)
         self.shadows = tuple(policy for policy in policies if policy.shadow)
-        self.handle = policy_set((policy.id, policy.est) for policy in self.policies)
+        asked = {policy.id: settled(policy.est) if matched else policy.est for policy in policies}
+        self.handle = policy_set((policy.id, asked[policy.id]) for policy in self.policies)
         # As permits, all that apply are named as reasons; a forbid would hide them.
-        self.shadow_handle = policy_set((policy.id, {**policy.est, "effect": "permit"}) for policy in self.shadows)
+        self.shadow_handle = policy_set((one.id, {**asked[one.id], "effect": "permit"}) for one in self.shadows)
         self.schema = schema.narrowed(action, kind[1], kind[2], read)
         self.context = Shape(action.context, read)
         self._shapes = {one.name: Shape(one.attributes, read) for one in schema.types.entities.values()}
         self._reach = schema.reach
+        records = (action.context, *(one.attributes for one in schema.types.entities.values()))
+        follows = any(
+            names_entity(record.attributes[name].type) for record in records for name in read & record.attributes.keys()
+        )
+        self._alone = matched and not follows and not looks_around(policies)
 
     @cached_property
     def parts(self) -> Parts:
@@ -56,7 +69,7 @@ class Slice:
         return Parts(self.policies)
 
     def entities(self, request: Request) -> list[EntityBody]:
-        """The closure of the request, with the attributes that are read.
+        """Of the closure of the request what is looked at.
 
         Raises:
             MisfitError: an entity is not as the schema has it.
@@ -72,7 +85,11 @@ class Slice:
             for parent in one.parents:
                 if parent.type not in reach:
                     raise MisfitError(f"{where}.parents: a {type_} cannot be in a {parent.type}")
-            found.append(EntityBody(shape.fit(one.attributes, where), one.parents, one.ref))
+            attributes = shape.fit(one.attributes, where)
+            if not self._alone:
+                found.append(EntityBody(attributes, one.parents, one.ref))
+            elif attributes and (one is request.principal or one is request.resource):
+                found.append(EntityBody(attributes, (), one.ref))
         return found
 
 
@@ -100,11 +117,11 @@ class Sliced:
         self._scoped = [
             (policy, named_entity(policy.est["principal"]), named_entity(policy.est["resource"])) for policy in found
         ]
-        self._pinned = {policy.id: pinned for policy in found if (pinned := pin_of(policy)) is not None}
-        texts: dict[Pin, set[str]] = {}
-        for found_pin, text in self._pinned.values():
-            texts.setdefault(found_pin, set()).add(text)
-        self._pins = tuple((pin, frozenset(texts[pin])) for pin in sorted(texts))
+        self._tests = {policy.id: tests_of(policy) for policy in found}
+        values: dict[Pin, set[str | Ref]] = {}
+        for test in (test for tests in self._tests.values() for test in tests):
+            values.setdefault(test.pin, set()).update(() if test.value is None else (test.value,))
+        self._pins = tuple((pin, frozenset(values[pin])) for pin in sorted(values))
         self._reads = {policy.id: reads(policy, action.context.attributes) for policy in found}
         self._named = frozenset(ref for _, *refs in self._scoped for ref in refs if ref is not None)
         self._slices: dict[Key, Slice] = {}
@@ -128,29 +145,25 @@ class Sliced:
         if found is None:
             if len(self._slices) >= MAX_SLICES:
                 return self.whole
-            principals, resources, texts = key
-            pins = {pin: text for (pin, _), text in zip(self._pins, texts, strict=True)}
+            principals, resources, given = key
+            answers = {pin: answer for (pin, _), answer in zip(self._pins, given, strict=True)}
             fitting = tuple(
                 policy
                 for policy, principal, resource in self._scoped
                 if (principal is None or principal in principals)
                 and (resource is None or resource in resources)
-                and (policy.id not in self._pinned or pins[self._pinned[policy.id][0]] == self._pinned[policy.id][1])
+                and not any(test.fails(answers[test.pin]) for test in self._tests[policy.id])
             )
-            found = self._slices[key] = self._made(fitting)
+            found = self._slices[key] = self._made(fitting, matched=True)
         return found
 
     def _key(self, request: Request) -> Key:
         """What of the request decides which policies it can match."""
         named = self._named
-        texts = []
-        for pin, among in self._pins:
-            value = pin.value(request)
-            texts.append(value if type(value) is str and value in among else None)
         return (
             _around(request.principal, request, named),
             _around(request.resource, request, named),
-            tuple(texts),
+            tuple([pin.answer(request, among) for pin, among in self._pins]),
         )
 
     def near(self, request: Request) -> Slice:
@@ -174,19 +187,15 @@ class Sliced:
                 self._near[key] = found
         return found
 
-    def _made(self, policies: tuple[Policy, ...]) -> Slice:
+    def _made(self, policies: tuple[Policy, ...], *, matched: bool = False) -> Slice:
         read = frozenset[str]().union(*(self._reads[policy.id] for policy in policies))
-        return Slice(self._schema, self._action, self._kind, policies, read)
+        return Slice(self._schema, self._action, self._kind, policies, read, matched=matched)
 
 
 def _around(one: Principal | Resource, request: Request, named: frozenset[Ref]) -> frozenset[Ref]:
     """Of the entities that scopes name, those that ``one`` is or is in."""
-    around = {one.ref, *one.parents}
-    if request.others or request.principal.ref == request.resource.ref:
-        above = {known.ref: known.parents for known in closure(request)}
-        todo = [one.ref, *one.parents]
-        while todo:
-            new = set(above.get(todo.pop(), ())) - around
-            around |= new
-            todo += new
-    return named.intersection(around)
+    around = frozenset((one.ref, *one.parents))
+    known = (request.principal, request.resource, *request.others)
+    if any(other.ref in around and other is not one for other in known):
+        around |= ancestry(one.ref, request)
+    return named & around

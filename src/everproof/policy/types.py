@@ -160,6 +160,15 @@ def entity_type(value: Any) -> str | None:
     return None
 
 
+def names_entity(type_: Type) -> bool:
+    """Whether a value of this type may name an entity."""
+    if isinstance(type_, SetOf):
+        return names_entity(type_.of)
+    if isinstance(type_, Record):
+        return any(names_entity(attribute.type) for attribute in type_.attributes.values())
+    return isinstance(type_, EntityType)
+
+
 def _name(value: Any) -> str:
     names = {bool: "Bool", int: "Long", str: "String", dict: "record", list: "Set", tuple: "Set", float: "fraction"}
     return "null" if value is None else names.get(type(value), type(value).__name__)
