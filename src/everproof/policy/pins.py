@@ -1,9 +1,9 @@
 """What conditions ask that the key of a slice can answer.
 
-Such as ``principal.repository_id == "74"``, ``context has asked_by``, ``context.asked_by in Group::"gateways"``. A policy
-of which one such test fails is simply false, if nothing before that test can err: a strictly validated policy looks at
-no attribute that may be absent, so what can err is arithmetic, an extension's function and an attribute of an entity
-that is not there. Nothing of that kind may stand before it.
+Such as ``principal.repository_id == "74"``, ``context has asked_by``, ``context.asked_by in Group::"gateways"``. A
+policy of which one such test fails is simply false, if nothing before that test can err: a strictly validated policy
+looks at no attribute that may be absent, so what can err is arithmetic, an extension's function and an attribute of an
+entity that is not there. Nothing of that kind may stand before it.
 """
 
 from collections.abc import Iterator
