@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from everproof.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from everproof.keys import ErasedError
-from everproof.ledger import Ledger, Receipt, RollbackError, log, store, verify_proof
+from everproof.ledger import Ledger, Receipt, RollbackError, log, publisher, store, verify_proof
 from everproof.ledger.checkpoint import open_checkpoint
 from everproof.ledger.merkle import verify_consistency
 from everproof.storage import Transaction
@@ -164,7 +164,7 @@ async def test_a_checkpoint_is_signed_when_the_log_has_grown_and_only_then(house
 
 
 async def test_checkpoints_are_published_by_themselves(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "PUBLISH_EVERY", timedelta(0))
+    monkeypatch.setattr(publisher, "PUBLISH_EVERY", timedelta(0))
     await house.storage.start()
     await house.ledger.start()
     await house.ledger.record(entry(house.clock))

@@ -32,10 +32,10 @@ def signed(house: House) -> House:
 
 def publish(house: House) -> None:
     """What `Ledger.publish` does, for a storage that is not started."""
-    fresh = house.ledger._sign()
-    assert fresh is not None
-    house.storage.write_now(lambda tx: house.ledger._keep(tx, *fresh))
-    house.ledger._published = fresh
+    publisher = house.ledger._publisher
+    signed = publisher.sign()
+    house.storage.write_now(lambda tx: publisher.keep(tx, *signed))
+    publisher._signed = signed
 
 
 def only(found: Verification) -> Problem:
@@ -171,7 +171,7 @@ def test_history_rewritten_with_its_tree_is_told_by_what_was_signed(signed: Hous
 def test_history_rewritten_with_its_tree_is_not_signed_for(signed: House, reopen: Reopen) -> None:
     rewrite_history(signed, 417)
     with pytest.raises(RollbackError, match="not the ones that were signed for"):
-        signed.ledger._sign()
+        signed.ledger._publisher.sign()
     with pytest.raises(RollbackError):
         signed.append()
     signed.sql("delete from ledger_checkpoints")
@@ -231,7 +231,7 @@ def test_a_rollback_under_a_running_server_is_told_at_the_next_signing(signed: H
     roll_back(signed)
     signed.sql("update ledger_checkpoints set copied = false")
     with pytest.raises(RollbackError, match="put back"):
-        signed.ledger._sign()
+        signed.ledger._publisher.sign()
 
 
 def test_a_copy_that_cannot_be_read_refuses(signed: House, reopen: Reopen) -> None:

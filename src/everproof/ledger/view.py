@@ -12,7 +12,7 @@ from everproof.kernel.clock import from_milliseconds
 from everproof.kernel.errors import ConflictError, Error, NotFoundError
 from everproof.kernel.words import Entry
 from everproof.keys import ErasedError, SealError
-from everproof.ledger import store
+from everproof.ledger import store, witness_store
 from everproof.ledger.checkpoint import Checkpoint, parse_checkpoint
 from everproof.ledger.commitment import COMMITMENT_BYTES, DOMAIN, SALT_BYTES
 from everproof.ledger.merkle import (
@@ -78,15 +78,15 @@ class LedgerView:
         self._keyring = keyring
 
     def checkpoint(self) -> bytes:
-        """The checkpoint signed last, as a signed note.
+        """The checkpoint published last, as a signed note.
 
         Raises:
-            NotFoundError: none was signed yet.
+            NotFoundError: none was published yet.
         """
         with self._storage.reading() as connection:
-            row = store.last_checkpoint(connection)
+            row = witness_store.last_published(connection)
         if row is None:
-            raise NotFoundError("no checkpoint was signed yet", todo="start the server: it signs one")
+            raise NotFoundError("no checkpoint was published yet", todo="start the server: it signs one")
         note: bytes = row.note
         return note
 
@@ -125,7 +125,7 @@ class LedgerView:
         return [self._recorded(row) for row in rows]
 
     def proof(self, index: int, *, disclose: bool = False) -> bytes:
-        """A tlog-proof of the entry at ``index`` under the checkpoint signed last; ``disclose``: with the entry in it.
+        """A tlog-proof of the entry at ``index`` under the checkpoint published last; ``disclose``: entry in it.
 
         Raises:
             NotFoundError: there is no such entry.
@@ -136,7 +136,7 @@ class LedgerView:
         return self._prove(self._row(index), self.checkpoint(), TileNodes(self._read_tile), disclose=disclose)
 
     def consistency(self, old: int) -> list[bytes]:
-        """The proof that the checkpoint signed last continues the log's first ``old`` entries.
+        """The proof that the checkpoint published last continues the log's first ``old`` entries.
 
         Raises:
             ProofError: ``old`` is 0, or beyond the checkpoint.
@@ -144,7 +144,7 @@ class LedgerView:
         return prove_consistency(old, _unverified(self.checkpoint()).size, TileNodes(self._read_tile))
 
     def export(self, first: int = 0, end: int | None = None, *, disclose: bool = True) -> Iterator[bytes]:
-        """Lines of JSON, each an entry with its proof, up to ``end`` or the checkpoint signed last.
+        """Lines of JSON, each an entry with its proof, up to ``end`` or the checkpoint published last.
 
         ``entry`` is null where it is erased, or not disclosed; ``proof`` is a tlog-proof either way.
         """
@@ -167,7 +167,7 @@ class LedgerView:
     def tlog_resource(self, path: str) -> Resource | None:
         """The static file at ``path``: ``checkpoint``, ``tile/<L>/<N>[.p/<W>]`` or ``tile/entries/<N>[.p/<W>]``.
 
-        Nothing beyond the checkpoint signed last is served, so that what is served never changes.
+        Nothing beyond the checkpoint published last is served, so that what is served never changes.
         """
         note = self.checkpoint()
         if path == "checkpoint":

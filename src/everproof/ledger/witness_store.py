@@ -64,14 +64,15 @@ def last_published(connection: Connection) -> Row[Any] | None:
     return connection.execute(select(published).order_by(published.c.size.desc()).limit(1)).first()
 
 
-def publish(connection: Connection, *, size: int, at: int, witnessed: bool, note: bytes) -> None:
-    """Publish a checkpoint in place of the last, unless a later one is."""
+def publish(connection: Connection, *, size: int, at: int, witnessed: bool, note: bytes) -> bool:
+    """Publish a checkpoint in place of the last; false, and nothing written, where a later or better one is."""
     last = last_published(connection)
     if last is not None and (last.size > size or (last.size == size and last.witnessed and not witnessed)):
-        return
+        return False
     superseded = (published.c.size == size) | ((published.c.size < size) & published.c.witnessed.is_(False))
     connection.execute(delete(published).where(superseded))
     connection.execute(insert(published), {"size": size, "at": at, "witnessed": witnessed, "note": note})
+    return True
 
 
 def read_published(connection: Connection) -> list[Row[Any]]:
