@@ -1,5 +1,7 @@
 """Puts the rooms together, and does nothing else."""
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from everproof.authorize import Authorizer
 from everproof.authorize.bundles import Bundles, ruling
 from everproof.authorize.doors import doors_of
@@ -11,6 +13,8 @@ from everproof.kernel.clock import Clock
 from everproof.kernel.settings import Settings
 from everproof.keys import Keyring, SigningKeys, open_root_key
 from everproof.ledger import Ledger
+from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnesses, read_policy
+from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
@@ -43,7 +47,9 @@ class Everproof:
             self.signing.current("Ed25519"),
             origin=settings.issuer.removeprefix("https://"),
             copy=settings.checkpoint_copy,
+            witnesses=self._witnesses(),
         )
+        self.witness = self._witness()
         kinds = issuer_kinds()
         outbound = Outbound(ca_file=settings.outbound.ca_file, private_hosts=settings.outbound.private_hosts)
         self.identity = Identity(
@@ -72,6 +78,26 @@ class Everproof:
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
+
+    def _witnesses(self) -> Witnesses | None:
+        settings = self.settings
+        if settings.witness_policy is None:
+            return None
+        outbound = Outbound(
+            ca_file=settings.outbound.ca_file,
+            private_hosts=settings.outbound.private_hosts,
+            timeout_seconds=TIMEOUT_SECONDS,
+            max_bytes=MAX_ANSWER_BYTES,
+        )
+        return Witnesses(read_policy(settings.witness_policy), outbound.post, self.storage.clock)
+
+    def _witness(self) -> WitnessService | None:
+        asked = self.settings.witness
+        if asked is None:
+            return None
+        private = self.signing.current("Ed25519").private
+        assert isinstance(private, Ed25519PrivateKey)
+        return make_witness(self.storage, private, asked.name, asked.logs)
 
     async def start(self) -> None:
         """Begin to decide and to record."""

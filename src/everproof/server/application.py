@@ -18,6 +18,7 @@ from everproof.server.ledger import LedgerDoor
 from everproof.server.oauth import OAuth
 from everproof.server.policy import PolicyDoor
 from everproof.server.tlog import Tlog
+from everproof.server.witness import WitnessDoor
 
 TITLE: Final = "Everproof"
 
@@ -30,7 +31,9 @@ def application(app: Everproof) -> Application:
 def _routes(app: Everproof) -> list[Route | BareRoute]:
     settings, identity, clock = app.settings, app.identity, app.storage.clock
     callers = Callers(identity.tokens, identity.dpop, issuer=settings.issuer)
-    health = Health({"ledger": app.ledger.trouble, "storage": app.storage.trouble})
+    health = Health(
+        {"ledger": app.ledger.trouble, "storage": app.storage.trouble}, warnings={"witnesses": app.ledger.warning}
+    )
     questions = AuthZEN(
         app.authorizer,
         prove=callers.prove,
@@ -63,9 +66,11 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *policy.routes(),
-        *LedgerDoor(app.ledger, app.authorizer, callers).routes(),
+        *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
     ]
+    if app.witness is not None:
+        routes += WitnessDoor(app.witness).routes()
     if settings.git is not None:
         door = GitDoor(
             settings.git,

@@ -17,17 +17,22 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether requests can be decided and recorded; ``reasons`` says by part why not."""
+    """Whether requests can be decided and recorded; ``reasons`` says by part why not.
+
+    ``warnings`` are what somebody should look at, though every request is still served.
+    """
 
     ready: bool
     reasons: dict[str, str]
+    warnings: dict[str, str] = {}
 
 
 class Health:
     """The two health endpoints."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
+    def __init__(self, checks: Mapping[str, Check], *, warnings: Mapping[str, Check] | None = None) -> None:
         self._checks = checks
+        self._warnings = warnings or {}
 
     def routes(self) -> list[Route]:
         """What is served."""
@@ -42,5 +47,9 @@ class Health:
 
     async def ready(self) -> Reply:
         """Say whether requests can be decided and recorded, and if not, why: 503 with the reasons."""
-        reasons = {name: reason for name, check in self._checks.items() if (reason := check())}
-        return Reply.of(Readiness(ready=not reasons, reasons=reasons), status=503 if reasons else 200)
+        reasons, warnings = (
+            {name: reason for name, check in checks.items() if (reason := check())}
+            for checks in (self._checks, self._warnings)
+        )
+        answer = Readiness(ready=not reasons, reasons=reasons, warnings=warnings)
+        return Reply.of(answer, status=503 if reasons else 200)

@@ -10,6 +10,7 @@ from everproof.authorize import Authorizer
 from everproof.kernel.errors import InputError
 from everproof.kernel.words import Action, Entry
 from everproof.ledger import Ledger
+from everproof.ledger.witness import WitnessService
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
@@ -21,11 +22,15 @@ MAX_PAGE: Final = 1000
 
 
 class About(msgspec.Struct, frozen=True):
-    """The log: its origin, how many entries it has, and the key that signs its checkpoints."""
+    """The log: its origin, how many entries it has, and the key that signs its checkpoints.
+
+    ``witness`` is the key that other logs' checkpoints are cosigned with here, where any are.
+    """
 
     origin: str
     size: int
     vkey: str
+    witness: str | None = None
 
 
 class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,8 +75,11 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LedgerDoor:
     """Reads of the ledger, each an authorized action; a proof that discloses nothing is for anyone, as tiles are."""
 
-    def __init__(self, ledger: Ledger, authorizer: Authorizer, callers: Callers) -> None:
+    def __init__(
+        self, ledger: Ledger, authorizer: Authorizer, callers: Callers, *, witness: WitnessService | None = None
+    ) -> None:
         self._ledger = ledger
+        self._witness = witness
         self._authorizer = authorizer
         self._callers = callers
 
@@ -89,7 +97,8 @@ class LedgerDoor:
 
     async def about(self) -> About:
         """Name the log and its key."""
-        return About(self._ledger.origin, self._ledger.size, self._ledger.vkey)
+        witness = None if self._witness is None else self._witness.vkey
+        return About(self._ledger.origin, self._ledger.size, self._ledger.vkey, witness)
 
     async def entries(self, call: Call, query: Page) -> Entries:
         """Read entries."""
