@@ -6,7 +6,7 @@ from everproof.ledger.note import Verifier, parse_vkey
 from everproof.ledger.proof import Proven, verify_proof
 from everproof.ledger.rollback import RollbackError
 from everproof.ledger.verify import Problem, Verification, verify_ledger
-from everproof.ledger.view import ChangedError, LedgerView, Recorded, Resource
+from everproof.ledger.view import ChangedError, LedgerView, Opened, Recorded, Resource
 
 __all__ = [
     "TOPIC",
@@ -14,6 +14,7 @@ __all__ = [
     "Grown",
     "Ledger",
     "LedgerView",
+    "Opened",
     "Problem",
     "ProofError",
     "Proven",

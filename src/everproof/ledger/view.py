@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy import Row
 
 from everproof.kernel.canonical import encode
-from everproof.kernel.clock import from_milliseconds
+from everproof.kernel.clock import from_milliseconds, milliseconds
 from everproof.kernel.errors import ConflictError, Error, NotFoundError
 from everproof.kernel.words import Entry
 from everproof.keys import ErasedError, SealError
@@ -29,6 +29,8 @@ from everproof.ledger.tiles import TILE_WIDTH, TileName, TileNodes, parse_path, 
 from everproof.storage import Storage
 
 EXPORTED_AT_ONCE: Final = 256
+OUT_OF_ORDER_MILLISECONDS: Final = 60_000
+"""More than lies between a decision and its commit."""
 _LENGTH: Final = COMMITMENT_BYTES.to_bytes(2, "big")
 _DECODER: Final = msgspec.json.Decoder(Entry)
 
@@ -60,6 +62,16 @@ class Recorded(msgspec.Struct, frozen=True):
     at: datetime
     entry: Entry | None
     state: Literal["readable", "erased", "changed"] = "readable"
+
+
+class Opened(NamedTuple):
+    """One entry in its canonical bytes; ``at`` is in milliseconds since the epoch. None where nobody can read it."""
+
+    index: int
+    id: str
+    at: int
+    entry: bytes | None
+    state: Literal["readable", "erased", "changed"]
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -123,6 +135,32 @@ class LedgerView:
             else:
                 rows = store.read_entries(connection, after + 1, limit, kind)
         return [self._recorded(row) for row in rows]
+
+    def opened(self, first: int, end: int, *, kind: str) -> list[Opened]:
+        """The entries of one kind from index ``first`` up to ``end``, undecoded: for whoever reads very many."""
+        with self._storage.reading() as connection:
+            # All kinds are read, so that a rare one is not searched for beyond the end.
+            rows = store.read_entries(connection, first, end - first)
+        return [self._opened(row) for row in rows if row.kind == kind and row.idx < end]
+
+    def since(self, moment: datetime) -> int:
+        """The index from which on entries are of ``moment`` or later, or a little before it.
+
+        Entries stand in the order of their commits, which is that of their times but for moments.
+        """
+        low, high = 0, self.length()
+        wanted = milliseconds(moment) - OUT_OF_ORDER_MILLISECONDS
+        with self._storage.reading() as connection:
+            while low < high:
+                middle = (low + high) // 2
+                row = store.read_entry(connection, middle)
+                low, high = (middle + 1, high) if row is not None and row.at < wanted else (low, middle)
+        return low
+
+    def length(self) -> int:
+        """How many entries there are now, signed for or not."""
+        with self._storage.reading() as connection:
+            return store.read_head(connection)[0]
 
     def proof(self, index: int, *, disclose: bool = False) -> bytes:
         """A tlog-proof of the entry at ``index`` under the checkpoint published last; ``disclose``: entry in it.
@@ -218,6 +256,14 @@ class LedgerView:
             return Recorded(row.idx, row.id, row.kind, at, None, "erased")
         except SealError:
             return Recorded(row.idx, row.id, row.kind, at, None, "changed")
+
+    def _opened(self, row: Row[Any]) -> Opened:
+        try:
+            return Opened(row.idx, row.id, row.at, self._opening(row)[SALT_BYTES:], "readable")
+        except ErasedError:
+            return Opened(row.idx, row.id, row.at, None, "erased")
+        except (SealError, NotFoundError):
+            return Opened(row.idx, row.id, row.at, None, "changed")
 
     def _prove(self, row: Row[Any], note: bytes, nodes: TileNodes, *, disclose: bool) -> bytes:
         checkpoint = _unverified(note)

@@ -21,6 +21,9 @@ Turn: TypeAlias = Literal["denied", "allowed"]
 MAX_MESSAGE: Final = 160
 """Characters of an error that a group is named by."""
 
+MAX_POLICIES: Final = 10
+"""Policies that a group is named by; one more permit of a hundred makes no other group."""
+
 
 class Vouched(msgspec.Struct, frozen=True):
     """Of a recorded proof: by whose word its principal was believed."""
@@ -93,12 +96,13 @@ class Replayed(msgspec.Struct, frozen=True):
         """By what the answer turns, and the policies that it is by."""
         decision = self.verdict.decision
         if decision.allowed:
-            return "permitted", decision.reasons
+            return "permitted", decision.reasons[:MAX_POLICIES]
         if decision.reasons:
-            return "forbidden", decision.reasons
+            return "forbidden", decision.reasons[:MAX_POLICIES]
         if decision.errors:
-            return "undecidable", tuple([(one.policy or one.message)[:MAX_MESSAGE] for one in self.verdict.failures])
-        return "no longer permitted", self.past.reasons
+            failures = self.verdict.failures[:MAX_POLICIES]
+            return "undecidable", tuple([(one.policy or one.message)[:MAX_MESSAGE] for one in failures])
+        return "no longer permitted", self.past.reasons[:MAX_POLICIES]
 
 
 class UnwrittenError(Error):

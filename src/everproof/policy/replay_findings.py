@@ -2,8 +2,8 @@
 
 Memory stays bounded however many decisions there are, and no flood of them crowds out the few that matter. Groups are
 kept apart by what turns, by the type of their principals and by whether these were only vouched for, and each kind has
-room of its own. Beyond it, which groups are shown is drawn by a salted hash: nobody can choose names that push another's
-out, and the draw is the same in whatever parts and order the decisions were read.
+room of its own. Beyond it, which groups are shown is drawn by a salted hash: nobody can choose names that push those of
+others out, and the draw is the same in whatever parts and order the decisions were read.
 """
 
 import hashlib
@@ -91,7 +91,7 @@ class Findings(msgspec.Struct, kw_only=True):
     """Decided by this very bundle and engine, and something came out otherwise."""
     differing_at: tuple[int, ...] = ()
     other_engine: int = 0
-    """Decided by this very bundle with another version of engine or schema: their bytes are not held against each other."""
+    """Decided by this very bundle with another version of engine or schema: bytes are not compared."""
     erased: int = 0
     changed: int = 0
     older: int = 0

@@ -1,0 +1,132 @@
+"""A process that replays: ``python -I -m everproof.authorize.replay_worker``, asked over its standard input.
+
+The bundle is read here before anywhere else. What takes forever, eats memory or brings the parser down does so in a
+process that has a bound on each and that nobody waits for.
+"""
+
+import contextlib
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from everproof.authorize.replaying import Job, Range, Reply, Told, read_message, write_message
+from everproof.kernel.clock import from_milliseconds
+from everproof.kernel.errors import Error
+from everproof.kernel.settings import Settings
+from everproof.keys import Keyring, open_root_key
+from everproof.ledger import LedgerView, Opened
+from everproof.policy import BundleError, Engine, load_bundle
+from everproof.policy.replay import PastDecision, UnwrittenError, replay
+from everproof.policy.replay_findings import Findings, Tally
+from everproof.storage import Storage
+
+MEMORY: Final = 4 << 30
+"""Bytes of address space: some ten times what the largest honest bundle takes."""
+NICENESS: Final = 10
+"""Decisions that somebody waits for come first."""
+ENTRY_VERSION: Final = 1
+
+
+class _Entry(msgspec.Struct):
+    version: int
+    body: PastDecision
+
+
+_read: Final = msgspec.json.Decoder(_Entry).decode
+
+
+class Replayer:
+    """Replays parts of the ledger by one bundle."""
+
+    def __init__(self, view: LedgerView, engine: Engine, *, salt: bytes, since: int, enforcing: bool) -> None:
+        self._view = view
+        self._engine = engine
+        self._salt = salt
+        self._since = since
+        self._enforcing = enforcing
+
+    def part(self, first: int, end: int, *, kind: str = "decision") -> Findings:
+        """What is found in the entries from index ``first`` up to ``end``."""
+        tally = Tally(self._engine, self._salt, enforcing=self._enforcing)
+        tally.found.entries = end - first
+        for one in self._view.opened(first, end, kind=kind):
+            if one.at >= self._since:
+                self._add(tally, one)
+        return tally.findings()
+
+    def _add(self, tally: Tally, one: Opened) -> None:
+        at = from_milliseconds(one.at)
+        tally.saw(at)
+        if one.entry is None:
+            if one.state == "erased":
+                tally.found.erased += 1
+            else:
+                tally.found.changed += 1
+            return
+        try:
+            entry = _read(one.entry)
+        except msgspec.MsgspecError:
+            tally.found.older += 1
+            return
+        if entry.version != ENTRY_VERSION:
+            tally.found.older += 1
+            return
+        try:
+            tally.add(replay(self._engine, entry.body), one.index, one.id, at)
+        except (UnwrittenError, msgspec.MsgspecError):
+            tally.found.unwritten += 1
+
+
+@contextlib.contextmanager
+def opened(database: str, root_key: str, state: Path) -> Iterator[LedgerView]:
+    """The ledger, to be read beside a server that may run."""
+    storage = Storage.open_read_only(database)
+    try:
+        yield LedgerView(storage, Keyring(storage, open_root_key(root_key, state)))
+    finally:
+        storage.close()
+
+
+def work(job: Job, asked: IO[bytes], told: IO[bytes]) -> None:
+    """Replay each range that is asked for, until no more is."""
+    bundle = load_bundle(job.files, commit=job.commit)
+    settings = Settings(state=Path(job.state), database=job.database, root_key=job.root_key)
+    with opened(settings.database_url, settings.root_key, settings.state) as view:
+        replayer = Replayer(view, Engine(bundle), salt=job.salt, since=job.since, enforcing=job.enforcing)
+        write_message(told, Reply(digest=bundle.digest))
+        while (message := read_message(asked)) is not None:
+            part = msgspec.msgpack.decode(message, type=Range)
+            write_message(told, Reply(findings=replayer.part(part.first, part.end)))
+
+
+def main() -> int:
+    """Do one job; what is wrong is told as data."""
+    asked, told = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints, prints elsewhere
+    message = read_message(asked)
+    if message is None:
+        return 2
+    job = msgspec.msgpack.decode(message, type=Job)
+    if job.bounded:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.nice(NICENESS)
+    try:
+        work(job, asked, told)
+    except Error as error:
+        further = error.further if isinstance(error, BundleError) else ()
+        told_of = [Told(one.message, one.place, one.todo) for one in (error, *further)]
+        write_message(told, Reply(error=error.code, told=tuple(told_of)))
+        return 1
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
