@@ -16,6 +16,7 @@ from everproof.ledger import Ledger
 from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnesses, read_policy
 from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
+from everproof.routes import load_routes
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
 
@@ -68,6 +69,7 @@ class Everproof:
             load_bindings(bundle.files, kinds)
             doors_of(bundle.files)
             people_of(bundle.files)
+            load_routes(bundle.files, bundle.schema)
 
         def follow(bundle: Bundle) -> None:
             self.identity.external.trust(load_bindings(bundle.files, kinds))

@@ -36,11 +36,13 @@ def check(files: Mapping[str, bytes]) -> "Bundle":
     from everproof.identity.bindings import load_bindings
     from everproof.integrations.issuers import issuer_kinds
     from everproof.policy import Engine, load_bundle
+    from everproof.routes import load_routes
 
     bundle = load_bundle(files)
     Engine(bundle)
     load_bindings(files, issuer_kinds())
     doors_of(files)
+    load_routes(files, bundle.schema)
     return bundle
 
 
