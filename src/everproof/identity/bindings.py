@@ -18,59 +18,33 @@ import difflib
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, NamedTuple
 
 import msgspec
+from cryptography import x509
 
+from everproof.identity.certificate_trust import (
+    NO_AUDIENCE,
+    SPIFFE,
+    X509,
+    TrustDomainSource,
+    read_authority,
+    read_trust_domain,
+)
 from everproof.identity.claims import REGISTERED, Classes
-from everproof.identity.conditions import Condition, Wanted, condition, text_of
+from everproof.identity.conditions import Condition, condition, text_of
 from everproof.identity.issuers import IssuerKind, IssuerKinds
 from everproof.identity.jose import Algorithm, JoseError
 from everproof.identity.outbound import https_url
 from everproof.identity.templates import Template, template
+from everproof.identity.trust_tables import BindingTable, IssuerTable, TrustFile
 from everproof.kernel.errors import InputError
 from everproof.kernel.toml import parse_toml
 from everproof.kernel.words import Attributes, Principal, Ref
 
 FOLDER: Final = "trust/"
-MAX_AGE_SECONDS: Final = 3600
-"""No token is taken that was issued longer ago, however long its issuer lets it live."""
-
-_OF_SERVICE: Final = frozenset({"issuer", "subject"})
-"""What an issuer tells of a service; the rest of what it tells is about a job."""
-
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
-
-
-class IssuerTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[issuer]``. ``tenant_claims`` names the immutable ids of an issuer that strangers use too."""
-
-    url: Text
-    audience: Text
-    type: Name = "oidc"
-    algorithms: Annotated[tuple[Algorithm, ...], msgspec.Meta(min_length=1)] = ("RS256",)
-    max_age_seconds: Annotated[int, msgspec.Meta(ge=1, le=MAX_AGE_SECONDS)] = MAX_AGE_SECONDS
-    tenant_claims: tuple[Name, ...] = ()
-
-
-class BindingTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[binding]]``. ``id`` and the texts of ``attributes`` are templates over claims."""
-
-    name: Name
-    id: Text
-    claims: dict[str, Wanted]
-    principal: Literal["Job", "Service"] = "Job"
-    groups: tuple[Name, ...] = ()
-    space: Name = "main"
-    attributes: dict[Name, Text | bool] = {}
-
-
-class TrustFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file."""
-
-    issuer: IssuerTable
-    binding: Annotated[tuple[BindingTable, ...], msgspec.Meta(min_length=1)]
+_OF: Final = {"Service": frozenset({"issuer", "subject", "spiffe_id"}), "Machine": frozenset[str]()}
+"""What an issuer tells of a service or machine; the rest of what it tells is about a job."""
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -99,8 +73,8 @@ class Binding(msgspec.Struct, frozen=True):
             JoseError: a claim that a template needs is missing.
         """
         own = {name: one if isinstance(one, bool) else one.fill(claims) for name, one in self.attributes}
-        if self.type == "Service":
-            attributes = {name: value for name, value in attributes.items() if name in _OF_SERVICE}
+        if (known := _OF.get(self.type)) is not None:
+            attributes = {name: value for name, value in attributes.items() if name in known}
         return Principal(
             ref=Ref(self.type, self.id.fill(claims)), attributes={**attributes, **own}, parents=self.parents
         )
@@ -147,11 +121,33 @@ class TrustedIssuer(msgspec.Struct, frozen=True):
         raise JoseError("no trust binding fits this token: " + "; ".join(reasons), place="trust")
 
 
-class TrustBindings:
-    """All issuers that are trusted."""
+class TrustDomain(msgspec.Struct, frozen=True):
+    """A SPIFFE trust domain and its bindings."""
 
-    def __init__(self, issuers: Mapping[str, TrustedIssuer]) -> None:
+    source: TrustDomainSource
+    issuer: TrustedIssuer
+
+
+class Authority(msgspec.Struct, frozen=True):
+    """An organisation's own certificate authority and its bindings."""
+
+    name: str
+    authorities: tuple[x509.Certificate, ...]
+    issuer: TrustedIssuer
+
+
+class TrustBindings:
+    """All issuers that are trusted: of tokens by address, of certificates by trust domain or as authorities."""
+
+    def __init__(
+        self,
+        issuers: Mapping[str, TrustedIssuer],
+        domains: Mapping[str, TrustDomain] | None = None,
+        authorities: tuple[Authority, ...] = (),
+    ) -> None:
         self._issuers = issuers
+        self.domains = domains or {}
+        self.authorities = authorities
 
     @property
     def urls(self) -> frozenset[str]:
@@ -181,7 +177,7 @@ def load_bindings(files: Mapping[str, bytes], kinds: IssuerKinds) -> TrustBindin
     Raises:
         InputError: one of them cannot be read or would trust strangers; with file and field.
     """
-    issuers: dict[str, TrustedIssuer] = {}
+    found = _Found({}, {}, {})
     names: dict[str, str] = {}
     prefixes: dict[str, str] = {}
     for path in sorted(files):
@@ -192,15 +188,61 @@ def load_bindings(files: Mapping[str, bytes], kinds: IssuerKinds) -> TrustBindin
         except UnicodeDecodeError as error:
             raise InputError("not UTF-8", place=path) from error
         file = parse_toml(text, TrustFile, place=path)
-        if file.issuer.url in issuers:
-            raise InputError("another file has this issuer already", place=f"{path}: issuer.url")
-        issuers[file.issuer.url] = _trusted(file, kinds, path)
+        issuer = _read(file, files, kinds, found, path)
         for table in file.binding:
             if table.name in names:
                 raise InputError(f"{names[table.name]} has a binding of this name", place=f"{path}: {table.name}")
             names[table.name] = path
-        _require_own_names(issuers[file.issuer.url], prefixes, path)
-    return TrustBindings(issuers)
+        _require_own_names(issuer, prefixes, path)
+    return TrustBindings(found.issuers, found.domains, tuple(found.authorities.values()))
+
+
+class _Found(NamedTuple):
+    """What has been read."""
+
+    issuers: dict[str, TrustedIssuer]
+    domains: dict[str, TrustDomain]
+    authorities: dict[str, Authority]
+
+
+def _read(file: TrustFile, files: Mapping[str, bytes], kinds: IssuerKinds, found: _Found, path: str) -> TrustedIssuer:
+    if [file.issuer, file.spiffe, file.x509].count(None) != 2:  # noqa: PLR2004 - one of three
+        raise InputError("must have one of the tables [issuer], [spiffe] and [x509]", place=path)
+    if file.issuer is not None:
+        if file.issuer.url in found.issuers:
+            raise InputError("another file has this issuer already", place=f"{path}: issuer.url")
+        issuer = found.issuers[file.issuer.url] = _trusted(file.issuer, file.binding, kinds, path)
+    elif file.spiffe is not None:
+        source = read_trust_domain(file.spiffe, files, place=f"{path}: spiffe")
+        if source.name in found.domains:
+            raise InputError("another file has this trust domain already", place=f"{path}: spiffe.trust_domain")
+        audience = source.audience or NO_AUDIENCE
+        issuer = _vouching(f"spiffe://{source.name}", audience, SPIFFE, file.binding, path)
+        found.domains[source.name] = TrustDomain(source, issuer)
+    else:
+        assert file.x509 is not None
+        name = file.x509.name
+        if name in found.authorities:
+            raise InputError("another file has an authority of this name", place=f"{path}: x509.name")
+        issuer = _vouching(f"x509:{name}", NO_AUDIENCE, X509, file.binding, path)
+        found.authorities[name] = Authority(name, read_authority(file.x509, files, place=f"{path}: x509"), issuer)
+    return issuer
+
+
+def _vouching(url: str, audience: str, kind: IssuerKind, tables: tuple[BindingTable, ...], path: str) -> TrustedIssuer:
+    """Who vouches by certificates: what it names never collides with what an administrator has enrolled."""
+    for one in tables:
+        if one.principal == "Job":
+            raise InputError(
+                "a certificate makes a Service or a Machine", place=f"{path}: binding {one.name}: principal"
+            )
+        if "/" not in one.id.partition("{")[0]:
+            raise InputError(
+                "must begin with a word of its own and a slash", place=f"{path}: binding {one.name}: id",
+                todo=f'write for example "partner/{{{kind.index}}}"',
+            )  # fmt: skip
+    made = tuple(msgspec.structs.replace(one, principal=one.principal or "Service") for one in tables)
+    return _compiled(IssuerTable(url=url, audience=audience, type=kind.name), made, kind, path)
 
 
 def _require_own_names(issuer: TrustedIssuer, prefixes: dict[str, str], path: str) -> None:
@@ -217,15 +259,18 @@ def _require_own_names(issuer: TrustedIssuer, prefixes: dict[str, str], path: st
         prefixes[one.id.prefix] = issuer.url
 
 
-def _trusted(file: TrustFile, kinds: IssuerKinds, path: str) -> TrustedIssuer:
-    table = file.issuer
+def _trusted(table: IssuerTable, bindings: tuple[BindingTable, ...], kinds: IssuerKinds, path: str) -> TrustedIssuer:
     https_url(table.url, place=f"{path}: issuer.url")
     kind = kinds.named(table.type, place=f"{path}: issuer.type")
     kind.check_issuer(table.url, table.audience, place=f"{path}: issuer")
+    return _compiled(table, bindings, kind, path)
+
+
+def _compiled(table: IssuerTable, bindings: tuple[BindingTable, ...], kind: IssuerKind, path: str) -> TrustedIssuer:
     tenant = dict.fromkeys((*kind.tenant_claims(table.url), *table.tenant_claims))
     indexed: defaultdict[str, list[Binding]] = defaultdict(list)
     others = []
-    for one in file.binding:
+    for one in bindings:
         binding = _binding(one, table, kind, tuple(tenant), f"{path}: binding {one.name}")
         key = binding.conditions.get(kind.index)
         if key is not None and key.is_exact and not key.caseless:
@@ -280,7 +325,7 @@ def _binding(
     return Binding(
         name=table.name,
         conditions=conditions,
-        type=table.principal,
+        type=table.principal or "Job",
         id=name_template,
         attributes=attributes,
         parents=(*(Ref("Group", group) for group in table.groups), Ref("Space", table.space)),
