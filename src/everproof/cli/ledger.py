@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from everproof.cli.ledger_file import verify_file
 from everproof.cli.ledger_source import open_source
 from everproof.cli.main import EXIT_FAILED
 from everproof.cli.state import State, open_ledger
@@ -19,7 +20,7 @@ from everproof.kernel.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from everproof.cli.state import LedgerFolder
-    from everproof.ledger import Recorded, Verification, Verifier
+    from everproof.ledger import Recorded, Verification
 
 app = typer.Typer(help="Verify, prove, follow and export the record of everything.", no_args_is_help=True)
 
@@ -34,24 +35,29 @@ _Key = Annotated[str | None, typer.Option("--key", help="The log's public key, o
 
 @app.command()
 def verify(
-    proof: Annotated[Path | None, typer.Argument(help="A proof file; without one, the whole ledger.")] = None,
+    proof: Annotated[
+        Path | None, typer.Argument(help="A file with a proof or a checkpoint; without one, the whole ledger.")
+    ] = None,
     *,
     key: _Key = None,
     state: State = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A checkpoint kept elsewhere, which the ledger must continue.")
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A C2SP tlog-policy: the witnesses that must have cosigned.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Verify the whole ledger, or one proof file.
+    """Verify the whole ledger, or one proof or checkpoint in a file.
 
-    Without PROOF every entry, leaf, tile and checkpoint in the state folder is computed anew. With PROOF and --key no
-    server, network or state is needed. Exits with 1 where anything does not hold.
+    Without PROOF every entry, leaf, tile and checkpoint in the state folder is computed anew. With PROOF and --key, or
+    --policy, no server, network or state is needed. Exits with 1 where anything does not hold.
     """
     if proof is None:
-        _verify_state(state, checkpoint, as_json=as_json)
+        _verify_state(state, checkpoint, policy, as_json=as_json)
     else:
-        _verify_file(proof, key, state, as_json=as_json)
+        verify_file(proof, key, policy, state, as_json=as_json)
 
 
 @app.command()
@@ -140,19 +146,33 @@ def export(
 
 
 @app.command()
-def key(*, state: State = None, as_json: Json = False) -> None:
+def key(
+    *,
+    witness: Annotated[bool, typer.Option("--witness", help="The key that other logs are cosigned with.")] = False,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
     """Print the log's public key, all that verifying takes."""
     with open_source(state) as ledger:
+        if witness:
+            if (found := ledger.witness()) is None:
+                todo = "name it and the logs that it knows in `witness` in server.toml"
+                raise NotFoundError("this server is no witness", todo=todo)
+            print_json({"witness": found}) if as_json else print(found)
+            return
         if as_json:
             print_json({"origin": ledger.key().partition("+")[0], "key": ledger.key()})
         else:
             print(ledger.key())
 
 
-def _verify_state(state: Path | None, checkpoint: Path | None, *, as_json: bool) -> None:
+def _verify_state(state: Path | None, checkpoint: Path | None, policy: Path | None, *, as_json: bool) -> None:
     from everproof.ledger import verify_ledger
+    from everproof.ledger.cosigning import read_policy
 
     with open_ledger(state) as ledger, progress("verifying") as report:
+        if policy is not None:
+            read_policy(policy).open_checkpoint(ledger.view.checkpoint(), [ledger.log])
         if checkpoint is not None and not checkpoint.is_file():
             raise NotFoundError("there is no such file", place=str(checkpoint))
         copy = checkpoint or ledger.settings.checkpoint_copy
@@ -191,54 +211,6 @@ def _print_verification(ledger: "LedgerFolder", found: "Verification", copy: Pat
         print("→ bring back the right database; what a checkpoint was signed for cannot be taken out unnoticed")
     elif copy is None:
         print("→ keep a copy of the checkpoint elsewhere (`checkpoint_copy` in server.toml): it alone tells a rollback")
-
-
-def _verify_file(file: Path, key: str | None, state: Path | None, *, as_json: bool) -> None:
-    from everproof.ledger import verify_proof
-    from everproof.ledger.proof import MAX_PROOF_BYTES
-
-    log = _key_of(key, state)
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_PROOF_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", place=str(file)) from error
-    proven = verify_proof(content, log)
-    entry = _decoded(proven.entry)
-    if as_json:
-        print_json(
-            {"holds": True, "origin": log.name, "index": proven.index, "size": proven.checkpoint.size,
-             "root": proven.checkpoint.root.hex(), "commitment": proven.commitment.hex(), "entry": entry}
-        )  # fmt: skip
-        return
-    print(f"{paint('The proof holds', 'good')}: {log.name} has this entry at {proven.index}.")
-    print(fields([("checkpoint", f"{proven.checkpoint.size} entries"), ("root", proven.checkpoint.root.hex()),
-                  ("commitment", proven.commitment.hex())]))  # fmt: skip
-    if entry is not None:
-        import json
-
-        print(printable(json.dumps(entry, indent=2, ensure_ascii=False)))
-
-
-def _key_of(key: str | None, state: Path | None) -> "Verifier":
-    """The key that was given, in a file or as it is; else the one of the state folder."""
-    from everproof.ledger import parse_vkey
-
-    if key is None:
-        try:
-            with open_ledger(state) as ledger:
-                return ledger.log
-        except NotFoundError as error:
-            todo = "give the log's public key with --key: `everproof ledger key` prints it on the server"
-            raise InputError("which log is trusted was not said", place="--key", todo=todo) from error
-    path = Path(key)
-    return parse_vkey((path.read_text() if "+" not in key and path.is_file() else key).strip())
-
-
-def _decoded(entry: bytes | None) -> Any:
-    import json
-
-    return None if entry is None else json.loads(entry)
 
 
 def _print_entry(one: "Recorded", *, as_json: bool) -> None:

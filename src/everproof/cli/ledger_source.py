@@ -24,6 +24,10 @@ class LedgerSource(Protocol):
         """The log's public key, whose name stands before its first ``+``."""
         ...
 
+    def witness(self) -> str | None:
+        """The public key that other logs are cosigned with here, where any are."""
+        ...
+
     def tail(self, after: int | None, limit: int, *, kind: str | None = None) -> "list[Recorded]":
         """Up to ``limit`` entries after an index, else the last ones; oldest first."""
         ...
@@ -70,6 +74,10 @@ class FolderLedger:
         """As in ``LedgerSource``."""
         return str(self._ledger.log)
 
+    def witness(self) -> str | None:
+        """As in ``LedgerSource``."""
+        return None if self._ledger.witness is None else str(self._ledger.witness)
+
     def tail(self, after: int | None, limit: int, *, kind: str | None = None) -> "list[Recorded]":
         """As in ``LedgerSource``."""
         return self._view.tail(after, limit, kind=kind)
@@ -112,6 +120,11 @@ class ServedLedger:
     def key(self) -> str:
         """As in ``LedgerSource``."""
         return str(self._client.request("GET", "/v1/ledger", proven=False)["vkey"])
+
+    def witness(self) -> str | None:
+        """As in ``LedgerSource``."""
+        found: str | None = self._client.request("GET", "/v1/ledger", proven=False)["witness"]
+        return found
 
     def tail(self, after: int | None, limit: int, *, kind: str | None = None) -> "list[Recorded]":
         """As in ``LedgerSource``."""

@@ -24,13 +24,17 @@ State = Annotated[
 
 
 class LedgerFolder(NamedTuple):
-    """The ledger of a state folder. ``log`` is the public key that its checkpoints are signed with."""
+    """The ledger of a state folder. ``log`` is the public key that its checkpoints are signed with.
+
+    ``witness`` is the one that other logs' checkpoints are cosigned with, where any are.
+    """
 
     settings: "Settings"
     storage: "Storage"
     keyring: "Keyring"
     view: "LedgerView"
     log: "Verifier"
+    witness: "Verifier | None"
 
 
 def has_database(settings: "Settings") -> bool:
@@ -65,7 +69,8 @@ def open_ledger(state: Path | None) -> Iterator[LedgerFolder]:
 
     from everproof.keys import Keyring, SigningKeys, open_root_key
     from everproof.ledger import LedgerView, store
-    from everproof.ledger.note import make_verifier
+    from everproof.ledger.note import COSIGNATURE_V1, make_verifier
+    from everproof.ledger.witness import witness_key
     from everproof.storage import Storage
 
     settings = existing(state)
@@ -80,6 +85,10 @@ def open_ledger(state: Path | None) -> Iterator[LedgerFolder]:
         private = SigningKeys(storage, keyring).current("Ed25519").private
         assert isinstance(private, Ed25519PrivateKey)
         log = make_verifier(origin, private.public_key())
-        yield LedgerFolder(settings, storage, keyring, LedgerView(storage, keyring), log)
+        witness = None
+        if settings.witness is not None:
+            name = settings.witness.name
+            witness = make_verifier(name, witness_key(private, name).public_key(), COSIGNATURE_V1)
+        yield LedgerFolder(settings, storage, keyring, LedgerView(storage, keyring), log, witness)
     finally:
         storage.close()

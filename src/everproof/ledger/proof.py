@@ -7,7 +7,7 @@ is computed from it, and the tree must hold that leaf.
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -87,16 +87,27 @@ def verify_proof(data: bytes, log: Verifier, witnesses: Iterable[Verifier] = (),
         NoteError: its checkpoint is none.
         SignatureError: the log did not sign the checkpoint, or it is of another log.
     """
+    proven = verify_proof_by(data, lambda note: open_checkpoint(note, log, witnesses))
+    if len({signature.by.key for signature in proven.witnesses}) < quorum:
+        raise ProofError(f"{len(proven.witnesses)} of the witnesses cosigned the checkpoint, not {quorum}")
+    return proven
+
+
+def verify_proof_by(data: bytes, open_note: Callable[[bytes], tuple[Checkpoint, tuple[Signed, ...]]]) -> Proven:
+    """What a proof shows to who trusts a checkpoint that ``open_note`` lets through, such as a policy's.
+
+    Raises:
+        ProofError: not a proof, or it does not lead from its entry to its checkpoint.
+        Error: whatever ``open_note`` raises.
+    """
     proof = parse_proof(data)
     if proof.extra is None:
         raise ProofError("the proof does not say what it is a proof of")
     disclosed = len(proof.extra) != COMMITMENT_BYTES
     entry = entry_of(proof.extra) if disclosed else None
     commitment = commit(proof.extra) if disclosed else proof.extra
-    checkpoint, cosigned = open_checkpoint(proof.checkpoint, log, witnesses)
+    checkpoint, cosigned = open_note(proof.checkpoint)
     verify_inclusion(proof.index, checkpoint.size, leaf_hash(commitment), proof.hashes, checkpoint.root)
-    if len({signature.by.key for signature in cosigned}) < quorum:
-        raise ProofError(f"{len(cosigned)} of the witnesses cosigned the checkpoint, not {quorum}")
     return Proven(proof.index, checkpoint, commitment, entry, cosigned)
 
 
