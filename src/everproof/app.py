@@ -62,7 +62,7 @@ class Everproof:
             self.ledger,
             Engine(bundle),
             is_live=self.identity.credentials.is_live,
-            known=self.identity.directory.principal,
+            known=lambda ref: self.identity.directory.principal(ref) or self.identity.certificates.principal(ref),
         )
 
         def check(bundle: Bundle) -> None:
@@ -72,7 +72,7 @@ class Everproof:
             load_routes(bundle.files, bundle.schema)
 
         def follow(bundle: Bundle) -> None:
-            self.identity.external.trust(load_bindings(bundle.files, kinds))
+            self.identity.trust(load_bindings(bundle.files, kinds))
 
         def settle(tx: Transaction, bundle: Bundle) -> None:
             apply_people(tx, people_of(bundle.files))
@@ -106,9 +106,11 @@ class Everproof:
         await self.storage.start()
         await self.ledger.start()
         await self._upkeep.start()
+        await self.identity.bundles.start()
 
     async def stop(self) -> None:
         """Record what waits, and close everything."""
+        await self.identity.bundles.stop()
         await self._upkeep.stop()
         await self.ledger.stop()
         await self.storage.stop()

@@ -15,6 +15,7 @@ from cryptography.x509.verification import Store
 
 from everproof.identity.bindings import NOBODY, TrustBindings, TrustedIssuer
 from everproof.identity.certificate_trust import claims_of_holder, claims_of_svid
+from everproof.identity.credentials import certificate_credential
 from everproof.identity.jose import JoseError
 from everproof.identity.spiffe import claims_spiffe, svid
 from everproof.identity.spiffe_bundles import SpiffeBundles
@@ -73,11 +74,6 @@ def presented(chain: Sequence[bytes], at: datetime, *, by: Ref | None = None) ->
     return Presented(tuple(chain), fingerprint(chain[0]), at, by)
 
 
-def credential_of(name: str) -> str:
-    """The id of the credential that a certificate is: it does not have to be on record to be named in an entry."""
-    return f"cert_{name}"
-
-
 class ClientCertificates:
     """Says whom certificates prove, by the authorities and bindings that rule now."""
 
@@ -119,7 +115,7 @@ class ClientCertificates:
         if self._clock.now() > known.expires:
             del self._known[shown.name]
             raise CertificateError("the certificate has expired", place="certificate", todo="get a new one")
-        if not (self._live.is_key_live(shown.name) and self._live.is_live(credential_of(shown.name))):
+        if not (self._live.is_key_live(shown.name) and self._live.is_live(certificate_credential(shown.name))):
             raise CertificateError("the certificate was revoked here", place="certificate")
         kind = known.proof.kind if shown.by is None else FORWARDED
         proof = msgspec.structs.replace(known.proof, kind=kind, at=shown.at, vouched_by=shown.by)
@@ -161,7 +157,7 @@ class ClientCertificates:
             ) from error
         told = {**claims, "serial": f"{leaf.serial_number:x}", "until": f"{path.expires:%Y-%m-%dT%H:%M:%SZ}"}
         proof = Proof(
-            kind=kind, principal=principal, at=shown.at, credential=credential_of(shown.name), key=shown.name,
+            kind=kind, principal=principal, at=shown.at, credential=certificate_credential(shown.name), key=shown.name,
             expires=path.expires, claims={"binding": binding.name, "certificate": told},
         )  # fmt: skip
         return Certified(proof, binding.space, path.expires)

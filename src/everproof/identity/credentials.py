@@ -4,14 +4,14 @@ Issuing writes one row, and memory holds only what was revoked before its time; 
 whether one lives is one look into a dictionary. Whether a parent lives is asked of the database, in the commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from everproof.identity import credential_store
-from everproof.identity.records import Credential
+from everproof.identity.records import FOREVER, Credential
 from everproof.kernel.clock import milliseconds
 from everproof.kernel.errors import NotFoundError, RefusedError
 from everproof.storage import Storage, Transaction
@@ -43,6 +43,7 @@ class Credentials:
         with storage.reading() as connection:
             self._revoked = dict(credential_store.load_revoked(connection, storage.clock.now()))
             self._keys = set(credential_store.load_revoked_keys(connection))
+        self._revoked.update(_certificates(self._keys))
         storage.subscribe(TOPIC, self._hear)
 
     def issue(self, tx: Transaction, credential: Credential) -> Credential:
@@ -116,11 +117,22 @@ class Credentials:
         told = msgspec.msgpack.decode(body, type=Revoked)
         self._revoked.update(told.credentials)
         self._keys.update(told.keys)
+        self._revoked.update(_certificates(told.keys))
         self._heard += len(told.credentials)
         if self._heard >= SWEEP:
             self._heard = 0
             now = milliseconds(self._storage.clock.now())
             self._revoked = {id_: expires for id_, expires in self._revoked.items() if expires > now}
+
+
+def certificate_credential(name: str) -> str:
+    """The id of the credential that a certificate is: it does not have to be on record to be named in an entry."""
+    return f"cert_{name}"
+
+
+def _certificates(keys: Iterable[str]) -> dict[str, int]:
+    """A key that is revoked by name may be a certificate: then what it proves is dead, on record or not, for good."""
+    return {certificate_credential(name): milliseconds(FOREVER) for name in keys}
 
 
 def end_credentials(

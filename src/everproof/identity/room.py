@@ -3,6 +3,8 @@
 from datetime import datetime
 
 from everproof.identity.access_tokens import AccessTokens
+from everproof.identity.bindings import TrustBindings
+from everproof.identity.certificates import ClientCertificates
 from everproof.identity.challenges import Challenges
 from everproof.identity.client_assertion import ClientAssertions
 from everproof.identity.credential_store import forget_credentials
@@ -17,6 +19,7 @@ from everproof.identity.machines import Machines
 from everproof.identity.outbound import Outbound
 from everproof.identity.proofs import Proofs
 from everproof.identity.replay_store import forget_expired
+from everproof.identity.spiffe_bundles import SpiffeBundles
 from everproof.identity.ssh_login import SshLogin
 from everproof.keys import SigningKeys
 from everproof.storage import Storage, Transaction
@@ -25,7 +28,7 @@ from everproof.storage import Storage, Transaction
 class Identity:
     """Who exists, what was issued, and how each proves itself. ``issuer`` is this server's own address.
 
-    ``external`` trusts nobody until it is given the bindings of the ruling bundle.
+    Nobody else's token or certificate is believed until ``trust`` is given the bindings of the ruling bundle.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Identity:
         self.enrolment = Enrolment(storage, challenges)
         self.machines = Machines(storage)
         self.dpop = Dpop(clock)
+        self.bundles = SpiffeBundles(outbound, clock)
+        self.certificates = ClientCertificates(self.bundles, clock, self.credentials)
         self.external = ExternalTokens(IssuerKeys(outbound, clock), clock)
         self.tokens = AccessTokens(signing, clock, issuer=issuer, live=self.credentials, directory=self.directory)
         self.exchange = Exchange(
@@ -51,6 +56,11 @@ class Identity:
             credentials=self.credentials,
             token_endpoint=token_endpoint,
         )
+
+    def trust(self, bindings: TrustBindings) -> None:
+        """Trust ``bindings`` from now on, and nothing else."""
+        self.external.trust(bindings)
+        self.certificates.trust(bindings)
 
     def forget(self, tx: Transaction, *, lineage_before: datetime) -> None:
         """Remove what no request can be about any more, and the lineage of what expired before ``lineage_before``."""
