@@ -93,6 +93,7 @@ class Engine:
         self.version = f"{CEDAR}, schema {bundle.schema.version}"
         self.facts = bundle.schema.facts
         self._kinds: dict[Kind, Sliced] = {}
+        self._answers: dict[Slice, _Answer] = {}
         self._policies = {policy.id: policy for policy in bundle.policies}
 
     def sliced(self, kind: Kind) -> Sliced:
@@ -121,7 +122,11 @@ class Engine:
             around = encode(found.entities(request)).decode()
         except MisfitError as error:
             return self._failed(str(error), context, entities)
-        answer = _ask(asked, found.handle, around, found)
+        answer = self._answers.get(found) if found.settled else None
+        if answer is None:
+            answer = _ask(asked, found.handle, around, found)
+            if found.settled and answer.decision != "NoDecision":
+                self._answers[found] = answer
         diagnostics = answer.diagnostics
         if answer.decision == "Allow" and not diagnostics.errors:
             decision = Decision(allowed=True, bundle=self.bundle.digest, reasons=tuple(sorted(diagnostics.reason)))

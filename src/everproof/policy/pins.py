@@ -35,9 +35,7 @@ class Pin(msgspec.Struct, frozen=True, order=True):
     attribute: str
 
     def answer(self, request: Request, among: frozenset[str | Ref]) -> Answer:
-        """What the request answers, of the texts or entities ``among`` which policies tell apart."""
-        if self.ask == "presence":
-            return self.attribute in request.context
+        """Of the texts or entities ``among`` which policies tell apart, what is there. Presence is not asked here."""
         if self.ask == "within":
             ref = as_ref(request.context.get(self.attribute))
             return None if ref is None else among & ancestry(ref, request)  # type: ignore[return-value] # of entities

@@ -42,13 +42,15 @@ def closure(request: Request) -> list[Principal | Resource]:
 
 def ancestry(ref: Ref, request: Request) -> frozenset[Ref]:
     """``ref`` and all that it is in, as far as the request tells."""
-    above = {one.ref: one.parents for one in closure(request)}
+    known = closure(request)
     found = {ref}
     todo = [ref]
     while todo:
-        new = set(above.get(todo.pop(), ())) - found
-        found |= new
-        todo += new
+        at = todo.pop()
+        for one in known:
+            if one.ref == at:
+                todo += [parent for parent in one.parents if parent not in found]
+                found.update(one.parents)
     return frozenset(found)
 
 

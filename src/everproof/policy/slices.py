@@ -30,8 +30,9 @@ Kind: TypeAlias = tuple[str, str, str]
 """Action, principal type and resource type."""
 
 
-Key: TypeAlias = tuple[frozenset[Ref], frozenset[Ref], tuple[Answer, ...]]
-"""The entities that scopes name and that principal and resource are or are in, and what the pins answer."""
+Key: TypeAlias = tuple[frozenset[Ref], frozenset[Ref], frozenset[str], tuple[Answer, ...]]
+"""The entities that scopes name and that principal and resource are or are in, which facts there are, and what the
+pins answer."""
 
 
 class Slice:
@@ -62,6 +63,9 @@ class Slice:
             names_entity(record.attributes[name].type) for record in records for name in read & record.attributes.keys()
         )
         self._alone = matched and not follows and not looks_around(policies)
+        enums = any(schema.types.entities[name].ids for name in kind[1:])
+        self.settled = matched and not enums and not any(policy.est["conditions"] for policy in policies)
+        """Whether its policies ask nothing more, so that every request of the slice gets the same answer."""
 
     @cached_property
     def parts(self) -> Parts:
@@ -117,11 +121,12 @@ class Sliced:
         self._scoped = [
             (policy, named_entity(policy.est["principal"]), named_entity(policy.est["resource"])) for policy in found
         ]
-        self._tests = {policy.id: tests_of(policy) for policy in found}
+        self._tests = {policy.id: tests for policy in found if (tests := tests_of(policy))}
         values: dict[Pin, set[str | Ref]] = {}
         for test in (test for tests in self._tests.values() for test in tests):
             values.setdefault(test.pin, set()).update(() if test.value is None else (test.value,))
-        self._pins = tuple((pin, frozenset(values[pin])) for pin in sorted(values))
+        self._pins = tuple((pin, frozenset(values[pin])) for pin in sorted(values) if pin.ask != "presence")
+        self._optional = frozenset(pin.attribute for pin in values if pin.ask == "presence")
         self._reads = {policy.id: reads(policy, action.context.attributes) for policy in found}
         self._named = frozenset(ref for _, *refs in self._scoped for ref in refs if ref is not None)
         self._slices: dict[Key, Slice] = {}
@@ -138,21 +143,22 @@ class Sliced:
 
     def slice(self, request: Request) -> Slice:
         """The slice for this request."""
-        if not (self._named or self._pins):
+        if not (self._named or self._tests):
             return self.whole
         key = self._key(request)
         found = self._slices.get(key)
         if found is None:
             if len(self._slices) >= MAX_SLICES:
                 return self.whole
-            principals, resources, given = key
-            answers = {pin: answer for (pin, _), answer in zip(self._pins, given, strict=True)}
+            principals, resources, present, given = key
+            answers: dict[Pin, Answer] = {pin: answer for (pin, _), answer in zip(self._pins, given, strict=True)}
+            answers |= {Pin("presence", "context", name): name in present for name in self._optional}
             fitting = tuple(
                 policy
                 for policy, principal, resource in self._scoped
                 if (principal is None or principal in principals)
                 and (resource is None or resource in resources)
-                and not any(test.fails(answers[test.pin]) for test in self._tests[policy.id])
+                and not any(test.fails(answers[test.pin]) for test in self._tests.get(policy.id, ()))
             )
             found = self._slices[key] = self._made(fitting, matched=True)
         return found
@@ -163,6 +169,7 @@ class Sliced:
         return (
             _around(request.principal, request, named),
             _around(request.resource, request, named),
+            self._optional.intersection(request.context),
             tuple([pin.answer(request, among) for pin, among in self._pins]),
         )
 
@@ -171,7 +178,7 @@ class Sliced:
         key = self._key(request)
         found = self._near.get(key)
         if found is None:
-            principals, resources, _ = key
+            principals, resources, *_ = key
             missed = [
                 (
                     int(bool(principal) and principal not in principals)

@@ -92,6 +92,7 @@ class Shape:
         self._plain = {
             name: _CLASSES.get(type_.name) for name, type_ in self._types.items() if isinstance(type_, Simple)
         }
+        self._records = {name: Shape(type_) for name, type_ in self._types.items() if isinstance(type_, Record)}
         self._reads = frozenset(self._types) if reads is None else reads
 
     def fit(self, values: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -106,6 +107,10 @@ class Shape:
             if plain.get(name, _NO_CLASS) is type(value):
                 if name in reads:
                     kept[name] = value
+            elif (inner := self._records.get(name)) is not None and isinstance(value, Mapping):
+                found = inner.fit(value, f"{place}.{name}")
+                if name in reads:
+                    kept[name] = found
             elif (type_ := self._types.get(name)) is not None:
                 found = fitted(value, type_, f"{place}.{name}")
                 if name in reads:
@@ -153,9 +158,9 @@ def entity_type(value: Any) -> str | None:
     """The type of the entity that ``value`` names, in one of the forms that are understood."""
     if isinstance(value, Ref):
         return value.type
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         inner = value.get("__entity", value)
-        if isinstance(inner, Mapping) and inner.keys() == {"type", "id"} and isinstance(inner["id"], str):
+        if isinstance(inner, dict) and inner.keys() == {"type", "id"} and isinstance(inner["id"], str):
             return inner["type"] if isinstance(inner["type"], str) else None
     return None
 
