@@ -19,6 +19,7 @@ from everproof.policy import Bundle, Engine
 from everproof.routes import load_routes
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
+from everproof.work import Work
 
 
 class Everproof:
@@ -51,6 +52,7 @@ class Everproof:
             witnesses=self._witnesses(),
         )
         self.witness = self._witness()
+        self.work = Work(storage, self.keyring, self.ledger, alone=settings.database_url.startswith("sqlite"))
         kinds = issuer_kinds()
         outbound = Outbound(ca_file=settings.outbound.ca_file, private_hosts=settings.outbound.private_hosts)
         self.identity = Identity(
@@ -106,11 +108,13 @@ class Everproof:
         await self.storage.start()
         await self.ledger.start()
         await self._upkeep.start()
+        await self.work.start()
         await self.identity.bundles.start()
 
     async def stop(self) -> None:
         """Record what waits, and close everything."""
         await self.identity.bundles.stop()
+        await self.work.stop()
         await self._upkeep.stop()
         await self.ledger.stop()
         await self.storage.stop()
