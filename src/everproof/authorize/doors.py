@@ -35,3 +35,9 @@ def doors_of(files: Mapping[str, bytes]) -> Mapping[str, Mode]:
     except UnicodeDecodeError as error:
         raise InputError("not UTF-8", place=FILE_NAME) from error
     return parse_toml(text, _File, place=FILE_NAME).doors
+
+
+def enforces_more(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
+    """Whether a door that observed would enforce."""
+    modes = doors_of(after)
+    return any(mode == "observe" != modes.get(door, "enforce") for door, mode in doors_of(before).items())

@@ -14,14 +14,15 @@ from typing import IO, Final
 
 import msgspec
 
+from everproof.authorize.authorizer import ENTRY_KIND as KIND
+from everproof.authorize.replay_entries import Replayer
 from everproof.authorize.replaying import Job, Range, Reply, Told, read_message, write_message
 from everproof.kernel.clock import from_milliseconds
 from everproof.kernel.errors import Error
 from everproof.kernel.settings import Settings
 from everproof.keys import Keyring, open_root_key
-from everproof.ledger import LedgerView, Opened
+from everproof.ledger import LedgerView
 from everproof.policy import BundleError, Engine, load_bundle
-from everproof.policy.replay import PastDecision, UnwrittenError, replay
 from everproof.policy.replay_findings import Findings, Tally
 from everproof.storage import Storage
 
@@ -29,57 +30,18 @@ MEMORY: Final = 4 << 30
 """Bytes of address space: some ten times what the largest honest bundle takes."""
 NICENESS: Final = 10
 """Decisions that somebody waits for come first."""
-ENTRY_VERSION: Final = 1
 
 
-class _Entry(msgspec.Struct):
-    version: int
-    body: PastDecision
-
-
-_read: Final = msgspec.json.Decoder(_Entry).decode
-
-
-class Replayer:
-    """Replays parts of the ledger by one bundle."""
-
-    def __init__(self, view: LedgerView, engine: Engine, *, salt: bytes, since: int, enforcing: bool) -> None:
-        self._view = view
-        self._engine = engine
-        self._salt = salt
-        self._since = since
-        self._enforcing = enforcing
-
-    def part(self, first: int, end: int, *, kind: str = "decision") -> Findings:
-        """What is found in the entries from index ``first`` up to ``end``."""
-        tally = Tally(self._engine, self._salt, enforcing=self._enforcing)
-        tally.found.entries = end - first
-        for one in self._view.opened(first, end, kind=kind):
-            if one.at >= self._since:
-                self._add(tally, one)
-        return tally.findings()
-
-    def _add(self, tally: Tally, one: Opened) -> None:
-        at = from_milliseconds(one.at)
-        tally.saw(at)
-        if one.entry is None:
-            if one.state == "erased":
-                tally.found.erased += 1
-            else:
-                tally.found.changed += 1
-            return
-        try:
-            entry = _read(one.entry)
-        except msgspec.MsgspecError:
-            tally.found.older += 1
-            return
-        if entry.version != ENTRY_VERSION:
-            tally.found.older += 1
-            return
-        try:
-            tally.add(replay(self._engine, entry.body), one.index, one.id, at)
-        except (UnwrittenError, msgspec.MsgspecError):
-            tally.found.unwritten += 1
+def part(view: LedgerView, engine: Engine, job: Job, asked: Range) -> Findings:
+    """What is found in one range of entries."""
+    tally = Tally(engine, job.salt, enforcing=job.enforcing)
+    tally.found.entries = asked.end - asked.first
+    replayer = Replayer(engine, tally, job.moves)
+    for one in view.opened(asked.first, asked.end, kind=KIND):
+        if one.at >= job.since:
+            at = from_milliseconds(one.at)
+            replayer.add(one.index, one.id, at, one.entry, erased=one.state == "erased")
+    return tally.findings()
 
 
 @contextlib.contextmanager
@@ -97,11 +59,11 @@ def work(job: Job, asked: IO[bytes], told: IO[bytes]) -> None:
     bundle = load_bundle(job.files, commit=job.commit)
     settings = Settings(state=Path(job.state), database=job.database, root_key=job.root_key)
     with opened(settings.database_url, settings.root_key, settings.state) as view:
-        replayer = Replayer(view, Engine(bundle), salt=job.salt, since=job.since, enforcing=job.enforcing)
+        engine = Engine(bundle)
         write_message(told, Reply(digest=bundle.digest))
         while (message := read_message(asked)) is not None:
-            part = msgspec.msgpack.decode(message, type=Range)
-            write_message(told, Reply(findings=replayer.part(part.first, part.end)))
+            found = part(view, engine, job, msgspec.msgpack.decode(message, type=Range))
+            write_message(told, Reply(findings=found))
 
 
 def main() -> int:

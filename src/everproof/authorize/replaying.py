@@ -18,11 +18,14 @@ from typing import IO, Final, TypeAlias
 
 import msgspec
 
+from everproof.authorize.doors import enforces_more
+from everproof.authorize.replay_entries import moves, notes
 from everproof.kernel.clock import milliseconds
 from everproof.kernel.errors import Error, InputError, UnavailableError
 from everproof.kernel.settings import Settings
 from everproof.ledger import LedgerView
 from everproof.policy import BundleError
+from everproof.policy.replay import Move
 from everproof.policy.replay_findings import Findings, Tally
 
 PART: Final = 2_048
@@ -50,6 +53,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     salt: bytes
     since: int
     enforcing: bool
+    moves: tuple[Move, ...]
     bounded: bool
 
 
@@ -85,6 +89,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     of: int
     complete: bool
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def read_message(stream: IO[bytes]) -> bytes | None:
@@ -117,13 +122,14 @@ async def replay_ledger(
     commit: str = "",
     processes: int | None = None,
     seconds: float | None = None,
-    enforcing: bool = False,
+    ruling: Mapping[str, bytes] | None = None,
     bounded: bool = False,
     progress: Progress = lambda _done, _of: None,
 ) -> Replay:
     """Every decision recorded since then, decided by the bundle in ``files``.
 
-    ``enforcing``: that a door would refuse what it let pass before. ``bounded``: for a bundle that nobody has looked at
+    ``ruling`` is what these would take the place of: a door that observes and would enforce, and people who would move
+    between groups, count as what they would come to. ``bounded``: for a bundle that nobody has looked at
     yet, in the server.
 
     Raises:
@@ -131,6 +137,7 @@ async def replay_ledger(
         UnavailableError: a process could not do it.
     """
     started = time.monotonic()
+    before = files if ruling is None else ruling
     first, end = await asyncio.to_thread(lambda: (view.since(since), view.length()))
     job = Job(
         files=dict(files),
@@ -140,7 +147,8 @@ async def replay_ledger(
         state=str(settings.state),
         salt=secrets.token_bytes(16),
         since=milliseconds(since),
-        enforcing=enforcing,
+        enforcing=enforces_more(before, files),
+        moves=moves(before, files),
         bounded=bounded,
     )
     handing = _Handing(job, first, end, progress)
@@ -162,6 +170,7 @@ async def replay_ledger(
         of=end - first,
         complete=complete,
         seconds=time.monotonic() - started,
+        notes=notes(before, files),
     )
 
 

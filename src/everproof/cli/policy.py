@@ -1,10 +1,10 @@
-"""`everproof policy`: check, test, explain, compare and apply policies. All but `apply` and `show` need no server."""
+"""`everproof policy`: check, test, explain, compare, replay and apply policies. All but `apply` need no server."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from everproof.cli import bundles
+from everproof.cli import bundles, policy_replay
 from everproof.cli.main import EXIT_FAILED
 from everproof.cli.terminal import Json, fields, paint, print_json, printable, progress
 from everproof.kernel.errors import InputError
@@ -181,6 +181,9 @@ def diff(
         print(f"{_many(len(trials), 'test')} of both, {len(turned)} decided differently")
     if turned:
         raise typer.Exit(EXIT_FAILED)
+
+
+app.command("replay")(policy_replay.replay)
 
 
 @app.command()

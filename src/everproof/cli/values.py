@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from everproof.kernel.errors import InputError
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from everproof.kernel.words import Ref
 
 _REF: Final = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)::(?:"([^"\\]+)"|([^"\\]+))')
+
+_SECONDS: Final = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
+_LONGEST_SECONDS: Final = 100 * 366 * 86_400
 
 RESOURCES: Final = {
     "git": "Repository",
@@ -64,6 +68,18 @@ def resource(text: str, action: str) -> "Ref":
     if action == "git:push" and "@refs/" in text and "::" not in text:
         return ref(text, type_="Branch", place="RESOURCE")
     return ref(text, type_=RESOURCES.get(action.partition(":")[0], "Identity"), place="RESOURCE")
+
+
+def span(text: str, *, place: str) -> timedelta:
+    """A span of time such as ``30d``, ``12h``, ``90min`` or ``45s``.
+
+    Raises:
+        InputError: it is none, or longer than a hundred years.
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,8})(d|h|min|s)", text)
+    if match is not None and int(match[1]) * _SECONDS[match[2]] <= _LONGEST_SECONDS:
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    raise InputError(f"{text!r} is no span of time", place=place, todo="write it as 30d, 12h, 90min or 45s")
 
 
 def pairs(texts: list[str], *, option: str) -> dict[str, Any]:

@@ -4,17 +4,18 @@ The bundle and the engine that made the decision give the same bytes again. Anot
 given then: by the attributes, groups and facts of that time, not by those of today.
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from everproof.kernel.errors import Error
-from everproof.kernel.words import Action, Attributes, Principal, Ref, Resource
+from everproof.kernel.words import Action, Attributes, Decision, Principal, Ref, Resource
 from everproof.policy.engine import Engine, Verdict
 from everproof.policy.request import Request
 
-How: TypeAlias = Literal["forbidden", "no longer permitted", "undecidable", "permitted"]
-"""By what the answer turns: a forbid, the permit that it rested on, an error, a permit."""
+How: TypeAlias = Literal["forbidden", "no longer permitted", "undecidable", "permitted", "gone"]
+"""By what the answer turns: a forbid, a permit that it rested on, an error, a permit, or that nobody is there to ask."""
 
 Turn: TypeAlias = Literal["denied", "allowed"]
 
@@ -57,11 +58,21 @@ class PastDecision(msgspec.Struct, frozen=True, kw_only=True):
         return self.decision == "allow" or self.refusal is not None
 
 
+class Move(msgspec.Struct, frozen=True):
+    """What the other bundle says of a principal's groups, or that it is ``gone`` from the record."""
+
+    principal: Ref
+    leaves: tuple[Ref, ...] = ()
+    joins: tuple[Ref, ...] = ()
+    gone: bool = False
+
+
 class Replayed(msgspec.Struct, frozen=True):
-    """One decision, made again."""
+    """One decision, made again; ``gone``: its principal would not have been there to ask."""
 
     past: PastDecision
     verdict: Verdict
+    gone: bool = False
 
     @property
     def identical(self) -> bool:
@@ -95,6 +106,8 @@ class Replayed(msgspec.Struct, frozen=True):
     def why(self) -> tuple[How, tuple[str, ...]]:
         """By what the answer turns, and the policies that it is by."""
         decision = self.verdict.decision
+        if self.gone:
+            return "gone", ()
         if decision.allowed:
             return "permitted", decision.reasons[:MAX_POLICIES]
         if decision.reasons:
@@ -116,6 +129,8 @@ class _Entity(msgspec.Struct, frozen=True):
     parents: tuple[Ref, ...]
     uid: Ref
 
+
+_NOBODY: Final[Mapping[Ref, Move]] = {}
 
 _read_context: Final = msgspec.json.Decoder(Attributes).decode
 _read_entities: Final = msgspec.json.Decoder(list[_Entity]).decode
@@ -153,10 +168,24 @@ def request_of(past: PastDecision) -> Request:
     return Request(principal, Action(past.action), what, _read_context(past.context), others)
 
 
-def replay(engine: Engine, past: PastDecision) -> Replayed:
-    """What ``engine`` says to what was decided upon then.
+def replay(engine: Engine, past: PastDecision, moves: Mapping[Ref, Move] = _NOBODY) -> Replayed:
+    """What ``engine`` says to what was decided upon then, of principals with their ``moves``.
 
     Raises:
         UnwrittenError: the request was never written down.
     """
-    return Replayed(past, engine.decide(request_of(past)))
+    move = moves.get(past.principal)
+    if move is None:
+        return Replayed(past, engine.decide(request_of(past)))
+    if move.gone:
+        decision = Decision(allowed=False, bundle=engine.bundle.digest)
+        reason = f"{past.principal} is on record no more"
+        verdict = Verdict(decision=decision, context=bytes(past.context), entities=bytes(past.entities), reason=reason)
+        return Replayed(past, verdict, gone=True)
+    return Replayed(past, engine.decide(_moved(request_of(past), move)))
+
+
+def _moved(request: Request, move: Move) -> Request:
+    who = request.principal
+    parents = (*(one for one in who.parents if one not in move.leaves and one not in move.joins), *move.joins)
+    return msgspec.structs.replace(request, principal=msgspec.structs.replace(who, parents=parents))

@@ -1,0 +1,78 @@
+"""`everproof policy replay` and `policy apply` against a real server: whom a change would have locked out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everproof.policy import starter_files
+from tests.cli.run import Home
+from tests.cli.server import Server
+
+
+def folder(at: Path, **changes: str) -> Path:
+    """The starter bundle with files of its own, in a folder; ``policies__x.cedar`` stands for policies/x.cedar."""
+    for path, content in starter_files().items():
+        file = at / ".everproof" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    for name, text in changes.items():
+        file = at / ".everproof" / name.replace("__", "/").replace("_", ".")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return at
+
+
+LOCKOUT = """
+@id("ledger/auditors")
+@title("Only auditors read the ledger")
+forbid (principal, action == Action::"ledger:read", resource) unless { principal in Group::"auditors" };
+"""
+
+
+def replayed(home: Home, *arguments: str) -> tuple[int, Any]:
+    done = home.everproof("policy", "replay", "--json", *arguments)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def asked(ada: Home) -> Home:
+    """Ada has read the ledger twice, and asked for something that she may not do."""
+    for _ in range(2):
+        assert ada.everproof("ledger", "tail").returncode == 0
+    assert ada.everproof("ask", "git:push", "shop@refs/heads/main").returncode == 1
+    return ada
+
+
+def test_the_bundle_that_decided_decides_the_same_byte_for_byte(asked: Home, server: Server, tmp_path: Path) -> None:
+    code, told = replayed(asked, "--with", str(folder(tmp_path)), "--state", str(server.state), "--processes", "2")
+    found = told["findings"]
+    assert (code, told["complete"]) == (0, True)
+    assert found["decisions"] == found["identical"] > 4
+    assert (found["denied"], found["allowed"], found["differing"]) == (0, 0, 0)
+
+
+def test_whoever_would_be_locked_out_is_named_with_an_example(asked: Home, server: Server, tmp_path: Path) -> None:
+    at = folder(tmp_path, policies__lock_cedar=LOCKOUT)
+    code, told = replayed(asked, "--with", str(at), "--state", str(server.state))
+    [group] = told["findings"]["groups"]
+    assert (code, group["turn"], group["how"], group["policies"]) == (1, "denied", "forbidden", ["ledger/auditors"])
+    assert (group["principal"], group["count"]) == ({"type": "User", "id": "ada"}, 2)
+    assert group["example"]["action"] == "ledger:read"
+    text = asked.everproof("policy", "replay", "--with", str(at), "--state", str(server.state)).stdout
+    assert "would be denied: 2" in text
+    assert 'User::"ada"  forbidden: ledger/auditors' in text
+
+
+def test_it_is_replayed_from_afar_by_who_may_read_the_ledger(asked: Home, tmp_path: Path) -> None:
+    code, told = replayed(asked, "--with", str(folder(tmp_path, policies__lock_cedar=LOCKOUT)))
+    assert code == 1
+    assert {group["principal"]["id"] for group in told["findings"]["groups"]} == {"ada"}
+
+
+def test_a_span_that_is_none_is_refused_with_how_to_write_it(asked: Home, tmp_path: Path) -> None:
+    done = asked.everproof("policy", "replay", "--with", str(folder(tmp_path)), "--since", "yesterday")
+    assert done.returncode == 2
+    assert "30d" in done.stderr
