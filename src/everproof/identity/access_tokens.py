@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,13 @@ MAX_CACHED: Final = 20_000
 """Verified tokens that are remembered, about 2 kB each."""
 
 _TYPE: Final = "at+jwt"
+
+Binding: TypeAlias = Literal["jkt", "x5t#S256"]
+"""What a token's ``key`` names: a key that DPoP proofs show, or the certificate of the connection (RFC 8705)."""
+
+
+_JKT: Final[Binding] = "jkt"
+_X5T: Final[Binding] = "x5t#S256"
 
 
 class Liveness(Protocol):
@@ -49,6 +56,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     audience: str
     key: str | None
+    bound_by: Binding = "jkt"
     proven: datetime
     issued: datetime
     expires: datetime
@@ -65,6 +73,7 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
     proof: Proof
     credential: str
     key: str | None
+    bound_by: Binding
     client: str
     audience: str
     issued: datetime
@@ -148,7 +157,7 @@ class AccessTokens:
         if grant.scope:
             claims["scope"] = " ".join(grant.scope)
         if grant.key is not None:
-            claims["cnf"] = {"jkt": grant.key}
+            claims["cnf"] = {grant.bound_by: grant.key}
         if grant.actor:
             claims["act"] = grant.actor
         if grant.may_act is not None:
@@ -219,7 +228,11 @@ class AccessTokens:
             parents=tuple(Ref(*parent) for parent in named.parents),
         )
         scope = tuple(claims.scope.split())
-        key = claims.cnf.get("jkt")
+        if len(claims.cnf) > 1:
+            raise JoseError("bound in two ways", place="claims.cnf")
+        key, bound_by = claims.cnf.get("jkt"), _JKT
+        if key is None:
+            key, bound_by = claims.cnf.get("x5t#S256"), _X5T
         said = {"client": claims.client_id, "scope": list(scope), "act": claims.act, "space": claims.space}
         return AccessToken(
             proof=Proof(
@@ -233,6 +246,7 @@ class AccessTokens:
             ),
             credential=claims.jti,
             key=key,
+            bound_by=bound_by,
             client=claims.client_id,
             audience=claims.aud,
             issued=issued,

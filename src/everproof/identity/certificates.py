@@ -4,7 +4,7 @@ A certificate that names a workload is an SVID: the bundle of its own trust doma
 Any other is a certificate of an organisation's authority. Either makes a principal by a trust binding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -86,12 +86,18 @@ class ClientCertificates:
         self._known: dict[str, Certified] = {}
         self._principals: dict[Ref, Principal] = {}
         self._anchors: tuple[bytes, ...] = ()
+        self._changed: list[Callable[[], None]] = []
         bundles.on_change(self._judge_anew)
 
     @property
     def anchors(self) -> tuple[bytes, ...]:
         """Every authority that is trusted for somebody, in DER: what a handshake goes by."""
         return self._anchors
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Call ``changed`` now, and whenever ``anchors`` may have changed."""
+        self._changed.append(changed)
+        changed()
 
     def trust(self, bindings: TrustBindings) -> None:
         """Go by ``bindings`` from now on."""
@@ -125,6 +131,10 @@ class ClientCertificates:
         """The principal that a certificate proved lately: of a proxy that vouches, policy may ask who that is."""
         return self._principals.get(ref)
 
+    def forwarded(self, chain: Sequence[bytes], *, by: Ref) -> Presented:
+        """A chain that a proxy says was presented to it, just now."""
+        return presented(chain, self._clock.now(), by=by)
+
     def _judge_anew(self) -> None:
         """Trust has changed: nothing that was judged before counts."""
         authorities: dict[str, Sequence[x509.Certificate]] = {
@@ -139,6 +149,8 @@ class ClientCertificates:
         self._anchors = tuple(dict.fromkeys(ders))
         self._known.clear()
         self._principals.clear()
+        for changed in self._changed:
+            changed()
 
     def _judge(self, shown: Presented) -> Certified:
         if len(shown.chain) > 1 + MAX_INTERMEDIATES:

@@ -15,7 +15,7 @@ class Introspection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     active: bool
     scope: str = ""
     client_id: str = ""
-    token_type: Literal["DPoP", ""] = ""
+    token_type: Literal["DPoP", "Bearer", ""] = ""
     exp: int = 0
     iat: int = 0
     sub: str = ""
@@ -47,7 +47,7 @@ def introspect(tokens: AccessTokens, token: str) -> Introspection:
         active=True,
         scope=" ".join(found.scope),
         client_id=found.client,
-        token_type="DPoP" if found.key else "",
+        token_type="" if not found.key else "DPoP" if found.bound_by == "jkt" else "Bearer",
         exp=int(found.expires.timestamp()),
         iat=int(found.issued.timestamp()),
         sub=subject(found.proof.principal.ref),
@@ -55,6 +55,6 @@ def introspect(tokens: AccessTokens, token: str) -> Introspection:
         iss=tokens.issuer,
         jti=found.credential,
         space=found.space,
-        cnf={"jkt": found.key} if found.key else NOTHING,
+        cnf={found.bound_by: found.key} if found.key else NOTHING,
         act=found.actor,
     )

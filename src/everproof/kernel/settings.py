@@ -41,6 +41,16 @@ class Witnessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs: tuple[str, ...]
 
 
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The server's certificate, where an operator gives one (PEM: chain and key), and who may stand before it."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    """Empty: the key lies in the certificate's file."""
+    proxies: tuple[str, ...] = ()
+    """Services that end TLS for clients and say with which certificate they came, such as ``service:edge``."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server's settings. Every field has a working default: `everproof up` alone is enough."""
 
@@ -61,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bundle: BundleSource | None = None
     git: GitDoor | None = None
     outbound: Outbound = Outbound()
+    tls: Tls = Tls()
     telemetry: str = ""
     """An OTLP/HTTP endpoint; empty: no traces leave."""
 

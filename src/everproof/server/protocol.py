@@ -5,9 +5,12 @@ cannot hold, and without a timer for each request: one tick a second looks after
 what a request costs outside the rooms).
 """
 
+import _ssl
 import asyncio
 import socket
+import ssl
 import struct
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -16,6 +19,8 @@ from starlette.types import Message
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from everproof.identity.certificates import presented
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request line and its headers: a CI token with 200 groups is 16 kB."""
@@ -26,7 +31,17 @@ REQUEST_SECONDS: Final = 30.0
 KEEP_ALIVE_SECONDS: Final = 75.0
 """Longer than the 60 s that proxies keep an idle connection, so that the proxy is the one to close it."""
 
+CERTIFIED_SECONDS: Final = 3600.0
+"""How long a connection goes by one showing of a certificate's key: then the key is shown anew, on a new connection."""
+REFUSED_SECONDS: Final = 2.0
+REFUSED_BYTES: Final = 1 << 20
+"""How long, and how much, a peer that was refused may go on sending for nothing: so it reads why, and not a reset."""
+
 _CREDENTIALS: Final = struct.Struct("3i")
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 51\r\nconnection: close\r\n\r\nThe head of a request may have 64 KiB here in all.\n"
+)
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -71,13 +86,17 @@ class Exchange(RequestResponseCycle):
 class Protocol(HttpToolsProtocol):
     """One connection. ``tick`` is called for each once a second."""
 
-    extensions: dict[str, dict[str, int]] | None = None
+    extensions: dict[str, Any] | None = None
     task: asyncio.Task[None] | None = None
     head_bytes = 0
     reading_since: float | None = None
     working_since: float | None = None
     cycle: RequestResponseCycle | None  # type: ignore[assignment]
     idle_since: float | None = None
+    refused_since: float | None = None
+    certified_until: float | None = None
+    is_last = False
+    """Whether the connection is closed after the next answer."""
 
     def __init__(self, config: Config, state: ServerState) -> None:
         # The one value that the requests of a connection share: the tokens whose keys were shown on it.
@@ -91,14 +110,22 @@ class Protocol(HttpToolsProtocol):
         if connection is not None and connection.family == socket.AF_UNIX:
             raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             self.extensions = {"peer": dict(zip(("pid", "uid", "gid"), _CREDENTIALS.unpack(raw), strict=True))}
+        elif (tls := transport.get_extra_info("ssl_object")) is not None and (chain := _chain(tls)):
+            self.extensions = {"certificate": presented(chain, datetime.now(UTC))}
+            self.certified_until = self.reading_since + CERTIFIED_SECONDS
 
     def data_received(self, data: bytes) -> None:
         """Read on; a head that is still not complete may only grow so long."""
+        if self.refused_since is not None:
+            self.head_bytes += len(data)
+            if self.head_bytes > REFUSED_BYTES:
+                self.transport.close()
+            return
         super().data_received(data)
         if self.reading_since is not None:
             self.head_bytes += len(data)
             if self.head_bytes > MAX_HEAD:
-                self.transport.close()
+                self._refuse(_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Start the head's clock."""
@@ -128,6 +155,7 @@ class Protocol(HttpToolsProtocol):
             "method": parser.get_method().decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "raw_path": url.path,
+            "target": self.url,
             "query_string": url.query or b"",
             "headers": self.headers,
             "state": self.app_state,
@@ -146,7 +174,7 @@ class Protocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            keep_alive=version != "1.0" and parser.should_keep_alive() and not self.is_last,
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
@@ -175,12 +203,36 @@ class Protocol(HttpToolsProtocol):
             if self.task is not None:
                 self.task.cancel()
             self.transport.abort()
-        elif (self.reading_since is not None and now - self.reading_since > HEAD_SECONDS) or (
-            self.idle_since is not None and now - self.idle_since > KEEP_ALIVE_SECONDS
+        elif (
+            (self.refused_since is not None and now - self.refused_since > REFUSED_SECONDS)
+            or (self.reading_since is not None and now - self.reading_since > HEAD_SECONDS)
+            or (self.idle_since is not None and now - self.idle_since > KEEP_ALIVE_SECONDS)
         ):
             self.transport.close()
+        elif self.certified_until is not None and now > self.certified_until:
+            self.is_last = True
+            if self.idle_since is not None:
+                self.transport.close()
+
+    def _refuse(self, answer: bytes) -> None:
+        """Answer, and take no more."""
+        if self.working_since is not None:  # it would be taken for the answer to the request before
+            self.transport.close()
+            return
+        self.refused_since = self.loop.time()
+        self.reading_since = None
+        self.transport.write(answer)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(self.task)
         self.task.add_done_callback(self.tasks.discard)
+
+
+def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """What the peer presented in the handshake, leaf first, in DER; empty where it presented nothing."""
+    if tls.getpeercert(binary_form=True) is None:
+        return ()
+    # Public from Python 3.13 on, where it returns bytes; before, the same thing stands one object further in.
+    ask = getattr(tls, "get_unverified_chain", None) or tls._sslobj.get_unverified_chain  # type: ignore[attr-defined] # noqa: SLF001
+    return tuple(one if isinstance(one, bytes) else one.public_bytes(_ssl.ENCODING_DER) for one in ask() or ())

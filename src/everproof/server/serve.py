@@ -22,6 +22,8 @@ from everproof.server.tls import Certificates
 
 RENEWAL_SECONDS: Final = 6 * 3600
 """How often the certificate's end is looked at."""
+LOOK_SECONDS: Final = 5
+"""How often the files of an operator's certificate are looked at."""
 
 YOUNG_OBJECTS: Final = 20_000
 """Allocations between two collections: a request leaves no cycles, so looking for them each 700 only costs."""
@@ -46,6 +48,8 @@ async def serve(app: Everproof, *, ready: Callable[[Listening], None] | None = N
     configure_logs()
     settings = app.settings
     certificates = Certificates(settings, app.storage.clock)
+    clients = app.identity.certificates
+    clients.on_change(lambda: certificates.trust(clients.anchors))
     serving: ASGIApp = application(app)
     end_traces: Callable[[], None] | None = None
     if settings.telemetry:
@@ -90,11 +94,17 @@ def _told_to_stop() -> Iterator[asyncio.Event]:
 
 
 async def _renew(certificates: Certificates) -> None:
+    waited = 0
     while True:
-        await asyncio.sleep(RENEWAL_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
+        waited += LOOK_SECONDS
         try:
-            if await asyncio.to_thread(certificates.renew):
-                _log.info("certificate renewed")
+            if waited >= RENEWAL_SECONDS:
+                waited = 0
+                if await asyncio.to_thread(certificates.renew):
+                    _log.info("certificate renewed")
+            elif certificates.reload():
+                _log.info("certificate reloaded")
         except Error as error:
             _log.error("certificate not renewed", detail=error.message, todo=error.todo)
 

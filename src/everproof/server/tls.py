@@ -2,11 +2,16 @@
 
 A server that has a name in the world is given a certificate from its own CA by a proxy or by files of its operator;
 this one is for working in five seconds, and for callers who are given ``ca.pem``.
+
+Whatever changes, a leaf or whose clients' certificates are believed, changes for the next handshake: the context that
+the sockets listen with swaps itself for the current one at each, and connections that are open stay open.
 """
 
 import ipaddress
 import os
 import ssl
+import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -39,7 +44,14 @@ class Certificates:
         self._folder = settings.state
         self._names = _names(settings)
         self._clock = clock
+        self._given = settings.tls
+        self._authorities: tuple[bytes, ...] = ()
+        self._files: tuple[object, ...] = ()
+        self._changing = threading.Lock()
+        self._chain: tuple[Path, Path | None] = (self._folder / LEAF_FILE, None)
         self.context = _context()
+        self.context.sni_callback = self._swap
+        self._current = self.context
         self.renew()
 
     @property
@@ -58,14 +70,64 @@ class Certificates:
             ca, ca_key = self._load_ca() if self.ca_file.exists() else self._make_ca(now)
             if made := not self._leaf_is_good(ca, now):
                 self._make_leaf(ca, ca_key, now)
-            self.context.load_cert_chain(self._folder / LEAF_FILE)
+            if self._given.certificate is None:
+                self._load(self._folder / LEAF_FILE, None)
         except (ValueError, ssl.SSLError, OSError) as error:
             raise InputError(
                 f"the server's certificate cannot be used: {error}",
                 place=str(self._folder),
                 todo=f"remove {CA_FILE}, {CA_KEY_FILE} and {LEAF_FILE} there, and new ones are made at the next start",
             ) from error
+        if self._given.certificate is not None:
+            self.reload()
         return made
+
+    def reload(self) -> bool:
+        """Serve the operator's certificate anew if its files have changed; says whether it did.
+
+        Raises:
+            InputError: they cannot be read; what was served before still is.
+        """
+        certificate, key = self._given.certificate, self._given.key
+        if certificate is None or (now := _marks(certificate, key)) == self._files:
+            return False
+        try:
+            self._load(certificate, key)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise InputError(
+                f"the server's certificate cannot be used: {error}", place=str(certificate),
+                todo="give PEM: the chain, leaf first, and its key (tls.certificate, tls.key)",
+            ) from error  # fmt: skip
+        self._files = now
+        return True
+
+    def trust(self, authorities: Sequence[bytes]) -> None:
+        """Ask clients for certificates of ``authorities`` (DER) from the next handshake on; with none, ask nobody."""
+        with self._changing:
+            self._authorities = tuple(authorities)
+            self._current = self._made(self._chain)
+
+    def _swap(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+    def _load(self, certificate: Path, key: Path | None) -> None:
+        with self._changing:
+            made = self._made((certificate, key))
+            self.context.load_cert_chain(certificate, key)
+            self._current, self._chain = made, (certificate, key)
+
+    def _made(self, chain: tuple[Path, Path | None]) -> ssl.SSLContext:
+        context = _context()
+        context.load_cert_chain(*chain)
+        mode = ssl.CERT_NONE
+        if self._authorities:
+            context.load_verify_locations(cadata=b"".join(self._authorities))
+            # A trust domain may publish an authority that another has signed: it is trusted as it stands.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            mode = ssl.CERT_OPTIONAL
+        # Whether a client is asked is settled before the contexts are swapped, by the one that listens.
+        context.verify_mode = self.context.verify_mode = mode
+        return context
 
     def _load_ca(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         certificate = x509.load_pem_x509_certificate(self.ca_file.read_bytes())
@@ -132,6 +194,18 @@ def _context() -> ssl.SSLContext:
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _marks(*files: Path | None) -> tuple[object, ...]:
+    """What changes when a file is written or replaced."""
+    found: list[object] = []
+    for file in files:
+        try:
+            state = None if file is None else file.stat()
+        except OSError:
+            state = None
+        found.append(state and (state.st_ino, state.st_mtime_ns, state.st_size))
+    return tuple(found)
 
 
 def _names(settings: Settings) -> list[x509.GeneralName]:
