@@ -26,6 +26,7 @@ async def call(
     *,
     query: str = "",
     extensions: Mapping[str, Any] | None = None,
+    target: str = "",
 ) -> Answer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = dict(headers or {})
@@ -45,6 +46,7 @@ async def call(
         "method": method,
         "path": path,
         "raw_path": path.encode(),
+        "target": target.encode("latin-1") if target else path.encode() + (b"?" + query.encode() if query else b""),
         "query_string": query.encode(errors="replace"),
         "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
         "client": ("127.0.0.1", 50_000),

@@ -20,6 +20,9 @@ FOREVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 Reason: TypeAlias = Literal["compromised", "superseded", "other"]
 """Why a key was revoked. Of a compromised one nothing is believed, whenever it was signed."""
 
+GATEWAY: Final = "everproof-gateway"
+"""What the key of a gateway's secret is called (``kid``): see `everproof.identity.gateways`."""
+
 KEY_KINDS: Final = ("ssh-key", "client-key")
 """The kinds of credentials that are enrolled keys: the roots that logins and assertions descend from."""
 
@@ -65,6 +68,11 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     valid_until: datetime | None = None
     revoked_at: datetime | None = None
     revoked_reason: Reason | None = None
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether it is made from a gateway's secret, and so proves a gateway and signs nothing."""
+        return self.kind == "jwk" and f'"kid":"{GATEWAY}"' in self.public
 
     def is_good(self, at: datetime) -> bool:
         """Whether it may be used at ``at``."""

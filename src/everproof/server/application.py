@@ -9,6 +9,7 @@ from everproof.server import authzen, oauth
 from everproof.server.authzen import AuthZEN
 from everproof.server.caller import Callers
 from everproof.server.entrance import Entrance
+from everproof.server.gateway import GatewayDoor
 from everproof.server.git.door import GitDoor
 from everproof.server.git.routes import routes as git_routes
 from everproof.server.health import Health
@@ -30,7 +31,13 @@ def application(app: Everproof) -> Application:
 
 def _routes(app: Everproof) -> list[Route | BareRoute]:
     settings, identity, clock = app.settings, app.identity, app.storage.clock
-    callers = Callers(identity.tokens, identity.dpop, issuer=settings.issuer)
+    callers = Callers(
+        identity.tokens,
+        identity.dpop,
+        issuer=settings.issuer,
+        certificates=identity.certificates,
+        proxies=settings.tls.proxies,
+    )
     health = Health(
         {"ledger": app.ledger.trouble, "storage": app.storage.trouble}, warnings={"witnesses": app.ledger.warning}
     )
@@ -59,6 +66,10 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         clock=clock,
         source=settings.bundle,
     )
+    gateway = GatewayDoor(
+        app.authorizer, identity, callers, app.signing, clock, issuer=settings.issuer, mode=app.bundles.mode
+    )
+    app.bundles.follow(gateway.follow)
     routes: list[Route | BareRoute] = [
         *health.routes(),
         *questions.routes(),
@@ -66,6 +77,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *policy.routes(),
+        *gateway.routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
     ]

@@ -54,6 +54,7 @@ class Application:
         self._bare: dict[tuple[str, str], ASGIApp] = {}
         self._exact: dict[tuple[str, str], ASGIApp] = {}
         self._patterns: list[tuple[str, Route]] = []
+        self._prefixes: list[tuple[str, ASGIApp]] = []
         self._forms = tuple(forms)
         self._seconds = seconds
         self._paths: set[str] = set()
@@ -61,7 +62,9 @@ class Application:
         for route in (*routes, Route("GET", "/openapi.json", self._openapi, door="server", needs_proof=False)):
             declaration = route.declaration
             declarations.append(declaration)
-            if isinstance(route, BareRoute):
+            if isinstance(route, BareRoute) and route.prefix:
+                self._prefixes.append((declaration.path + "/", route.app))
+            elif isinstance(route, BareRoute):
                 self._bare[declaration.method, declaration.path] = route.app
             elif "{" not in declaration.path:
                 self._exact[declaration.method, declaration.path] = route
@@ -94,6 +97,10 @@ class Application:
 
     def _find(self, scope: Scope) -> ASGIApp:
         method, path = scope["method"], scope["path"]
+        for prefix, app in self._prefixes:
+            if path.startswith(prefix):
+                scope["route"] = prefix
+                return app
         exact = self._exact.get(("GET" if method == "HEAD" else method, path))
         if exact is not None:
             scope["route"] = path

@@ -112,6 +112,8 @@ class Route:
 class BareRoute:
     """A hot endpoint: a bare ASGI application with an exact path, declared for the document like any other."""
 
-    def __init__(self, app: ASGIApp, declaration: Declaration) -> None:
+    def __init__(self, app: ASGIApp, declaration: Declaration, *, prefix: bool = False) -> None:
+        """With ``prefix``, it is served for any method, and for any path that goes on behind its own with a slash."""
+        self.prefix = prefix
         self.app = app
         self.declaration = declaration
