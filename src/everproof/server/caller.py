@@ -114,9 +114,14 @@ class Callers:
             InputError: a header stands there twice.
         """
         found = picked(scope, _WANTED)
-        if not HEADERS.isdisjoint(found):
-            return self._prove_behind_proxy(scope, found)
-        return self._prove(scope, found, certificate_of(scope), _owned(scope))
+        if HEADERS.isdisjoint(found):
+            proof = self._prove(scope, found, certificate_of(scope), _owned(scope))
+        else:
+            proof = self._prove_behind_proxy(scope, found)
+        if self._proxies and subject(proof.principal.ref) in self._proxies:
+            # Else whoever has no certificate, and is let through by the proxy all the same, would be the proxy.
+            raise NoTokenError("a proxy proves nobody but its clients, and this client came without a certificate")
+        return proof
 
     def certificate(self, scope: Scope) -> Presented | None:
         """The certificate that the caller, who may have no token yet, came with; of a proxy, that of its client.
@@ -128,7 +133,7 @@ class Callers:
         shown = certificate_of(scope)
         found = picked(scope, HEADERS)
         if not found:
-            return shown
+            return None if shown is None or self._is_proxy(shown) else shown
         if shown is None:
             raise ForgedError(next(iter(found)), "a caller without a certificate of its own")
         return self._client(found, self._certify(shown).proof.principal.ref, shown)
@@ -190,6 +195,8 @@ class Callers:
         return client
 
     def _is_proxy(self, shown: Presented) -> bool:
+        if not self._proxies:
+            return False
         try:
             return subject(self._certify(shown).proof.principal.ref) in self._proxies
         except UnauthenticatedError:
@@ -212,7 +219,7 @@ class Callers:
         if scheme.lower() != "dpop":
             raise NoTokenError("there is no access token of this server's")
         token = self._tokens.verify(value)
-        if proof is None or token.key is None:
+        if proof is None or token.key is None or token.bound_by != "jkt":
             raise NoTokenError("the key that the token is bound to was not shown")
         self._dpop.verify(proof, method=method, url=url, token=value, key=token.key)
         return token.proof

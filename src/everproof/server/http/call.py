@@ -1,7 +1,7 @@
 """One HTTP request as an endpoint sees it, and what it may answer when a struct is not enough."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -65,13 +65,23 @@ class Call:
 
     def headers(self, one: bytes, other: bytes) -> tuple[str | None, str | None]:
         """The values of two headers, in one pass; as `header`."""
-        found: dict[bytes, bytes] = {}
-        for name, value in self.scope["headers"]:
-            if name in (one, other):
-                if name in found:
-                    raise InputError("the header is given more than once", place=f"header {name.decode()}")
-                found[name] = value
+        found = picked(self.scope, (one, other))
         return _text(found.get(one)), _text(found.get(other))
+
+
+def picked(scope: Scope, wanted: Collection[bytes]) -> dict[bytes, bytes]:
+    """The headers that are wanted, in one pass.
+
+    Raises:
+        InputError: as `Call.header`.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in wanted:
+            if name in found:
+                raise InputError("the header is given more than once", place=f"header {name.decode()}")
+            found[name] = value
+    return found
 
 
 def _text(value: bytes | None) -> str | None:
