@@ -1,6 +1,6 @@
 """The tables of the ledger: entries with their sealed bodies, the tree in tiles, its head, and what was signed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
@@ -8,7 +8,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    CursorResult,
     Integer,
     LargeBinary,
     Row,
@@ -22,6 +21,7 @@ from sqlalchemy import (
 )
 
 from everproof.storage import metadata
+from everproof.storage.prepared import Prepared, Rows
 
 entries: Final = Table(
     "ledger_entries",
@@ -70,13 +70,13 @@ HEAD: Final = 1
 _ENTRIES_IN_ORDER: Final = select(entries).where(entries.c.idx >= bindparam("first")).order_by(entries.c.idx)
 _ENTRY: Final = select(entries).where(entries.c.idx == bindparam("idx"))
 _TILE: Final = select(tiles.c.hashes).where(tiles.c.level == bindparam("level"), tiles.c.n == bindparam("n"))
-_GROW: Final = "UPDATE ledger_head SET size = ?, origin = ? WHERE id = 1 AND size = ?"
-_ADD: Final = "INSERT INTO ledger_entries (idx, id, kind, at, commitment, key_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_PUT: Final = (
-    "INSERT INTO ledger_tiles (level, n, hashes) VALUES (?, ?, ?) "
-    "ON CONFLICT (level, n) DO UPDATE SET hashes = excluded.hashes"
+_GROW: Final = Prepared(
+    update(head)
+    .where(head.c.id == HEAD, head.c.size == bindparam("expected"))
+    .values(size=bindparam("grown"), origin=bindparam("named"))
 )
-"""The statements of every batch go to the driver as they are: composing them took a fifth of an append."""
+_ADD: Final = Rows(entries)
+_PUT: Final = Rows(tiles, on_conflict="(level, n) DO UPDATE SET hashes = excluded.hashes")
 
 
 def read_head(connection: Connection) -> tuple[int, str]:
@@ -99,23 +99,17 @@ class TileRow(NamedTuple):
 
 def grow_head(connection: Connection, *, expected: int, size: int, origin: str) -> bool:
     """Take the head from ``expected`` to ``size``; false where it was not there, so that someone else has written."""
-    return _drive(connection, _GROW, [(size, origin, expected)]).rowcount == 1
+    return _GROW.run(connection, {"expected": expected, "grown": size, "named": origin}) == 1
 
 
 def add_entries(connection: Connection, rows: list[EntryRow]) -> None:
     """Keep entries."""
-    _drive(connection, _ADD, rows)
+    _ADD.add(connection, rows)
 
 
 def put_tiles(connection: Connection, rows: list[TileRow]) -> None:
     """Keep new tiles, and what has grown in place of what it was."""
-    _drive(connection, _PUT, rows)
-
-
-def _drive(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> CursorResult[Any]:
-    if connection.dialect.paramstyle != "qmark":
-        statement = statement.replace("?", "%s")
-    return connection.exec_driver_sql(statement, list(rows))
+    _PUT.add(connection, rows)
 
 
 def read_tile(connection: Connection, level: int, n: int) -> bytes | None:

@@ -30,6 +30,7 @@ class Storage:
         address = parse_url(url)
         self._lock = lock
         self._checkpointer: Checkpointer | None = None
+        self._writer: Writer | None = None
         self._reader = reader_engine(address)
         self._engine = writer_engine(address) if writing else None
         try:
@@ -129,6 +130,8 @@ class Storage:
 
     def close(self) -> None:
         """Close the connections and give the folder back, where ``start`` was never called."""
+        if self._writer is not None:
+            self._writer.close()
         self._reader.dispose()
         if self._engine is not None:
             self._engine.dispose()
