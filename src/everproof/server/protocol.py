@@ -156,7 +156,6 @@ class Protocol(HttpToolsProtocol):
             "path": unquote(path) if "%" in path else path,
             "raw_path": url.path,
             "target": self.url,
-            "target": self.url,
             "query_string": url.query or b"",
             "headers": self.headers,
             "state": self.app_state,
