@@ -226,9 +226,14 @@ async def test_a_bundle_rules_only_if_the_ruling_one_lets_its_signer_change_it(
 
 
 async def test_a_bundle_that_was_decided_by_one_that_rules_no_more_does_not_rule(
-    app: Everproof, clock: SettableClock
+    app: Everproof, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are decided while mallory may still change policy; the one that takes that away comes first."""
+
+    async def at_once(function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
+    monkeypatch.setattr("asyncio.to_thread", at_once)
     without_mallory = {
         **starter_files(),
         "policies/out.cedar": b'@id("out") @title("Out") @advice("none")\n'
@@ -242,6 +247,19 @@ async def test_a_bundle_that_was_decided_by_one_that_rules_no_more_does_not_rule
     assert isinstance(second, Denied)
     assert "meanwhile" in second.reason
     assert app.bundles.current.commit == "5" * 40
+
+
+async def test_a_bundle_that_was_looked_at_beside_one_that_rules_no_more_does_not_rule(
+    app: Everproof, clock: SettableClock
+) -> None:
+    """What its replay and its descent were found against has gone meanwhile."""
+    alice = proof_of("alice", clock.now(), "administrators")
+    before = app.bundles.current
+    other = {**starter_files(), "everproof.toml": b'[doors]\ngit = "observe"\n'}
+    assert isinstance(await app.bundles.load(alice, other, "5" * 40, replaces=before), Allowed)
+    late = await app.bundles.load(alice, starter_files(), "6" * 40, replaces=before)
+    assert isinstance(late, Denied)
+    assert "meanwhile" in late.reason
 
 
 @pytest.mark.parametrize(

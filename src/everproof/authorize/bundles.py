@@ -1,6 +1,7 @@
 """Which bundle rules: the built-in one at first, then whatever the one before allowed to take its place."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from everproof.authorize.authorizer import Authorizer
@@ -8,7 +9,7 @@ from everproof.authorize.doors import doors_of
 from everproof.authorize.outcome import Allowed, Denied
 from everproof.authorize.store import TOPIC, StoredBundle, read_published, ruling_bundle, ruling_digest, save_bundle
 from everproof.kernel.errors import RefusedError
-from everproof.kernel.words import MAIN_SPACE, Action, Mode, Proof, Ref, Resource
+from everproof.kernel.words import MAIN_SPACE, Action, Fact, Mode, Proof, Ref, Resource
 from everproof.policy import Bundle, BundleError, Engine, load_bundle, run_trials, starter_bundle
 from everproof.storage import Storage, Transaction
 
@@ -51,6 +52,7 @@ class Bundles:
         self._authorizer = authorizer
         self._check = check
         self._followers: list[Follower] = []
+        self._examining = asyncio.Lock()
         self.current = bundle
         self._modes = doors_of(bundle.files)
         storage.subscribe(TOPIC, self._heard)
@@ -65,28 +67,46 @@ class Bundles:
         follower(self.current)
 
     async def load(
-        self, proof: Proof, files: dict[str, bytes], commit: str
+        self,
+        proof: Proof,
+        files: dict[str, bytes],
+        commit: str,
+        *,
+        replaces: Bundle | None = None,
+        facts: Iterable[Fact] = (),
+        refusal: RefusedError | None = None,
     ) -> Allowed[Action, Resource, None] | Denied:
         """Let the bundle of ``commit`` rule, if the one that rules now allows ``proof``, its signer, to change it.
+
+        ``replaces`` is the one that ``facts`` were found against, if it was looked at before: should another have come
+        to rule since, nothing changes. ``refusal`` is why it is not to rule whatever policy says; it is recorded.
 
         Raises:
             BundleError: the bundle is bad or fails its own tests, with the place; the one that rules goes on ruling.
         """
-        bundle = load_bundle(files, commit=commit)
-        self._check(bundle)
-        _require_tests(Engine(bundle))
+        before = replaces or self.current
+        async with self._examining:
+            # In a thread, since a large bundle takes a second to read and to test; one after the other, as they came.
+            bundle = await asyncio.to_thread(self._examined, files, commit)
         stored = StoredBundle(bundle.digest, commit, dict(files))
-        replaces = self.current.digest
-        detail = {"commit": commit, "digest": bundle.digest, "replaces": replaces}
+        detail = {"commit": commit, "digest": bundle.digest, "replaces": before.digest}
 
         def change(tx: Transaction) -> None:
+            if refusal is not None:
+                raise refusal
             # The one that came to rule meanwhile might not have let this signer change it.
-            if ruling_digest(tx.connection) not in {None, replaces}:
+            if ruling_digest(tx.connection) not in {None, before.digest}:
                 raise RefusedError("another bundle has come to rule meanwhile", todo="apply this one again")
             save_bundle(tx, stored)
             self._settle(tx, bundle)
 
-        return await self._authorizer.authorize(proof, POLICY_CHANGE, BUNDLE, detail=detail, within=change)
+        return await self._authorizer.authorize(proof, POLICY_CHANGE, BUNDLE, facts=facts, detail=detail, within=change)
+
+    def _examined(self, files: dict[str, bytes], commit: str) -> Bundle:
+        bundle = load_bundle(files, commit=commit)
+        self._check(bundle)
+        _require_tests(Engine(bundle))
+        return bundle
 
     def _heard(self, _digest: str, body: bytes) -> None:
         stored = read_published(body)

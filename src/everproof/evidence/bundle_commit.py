@@ -26,7 +26,11 @@ MAX_BYTES: Final = 16 << 20
 """Of all files together; an organisation's policies are a hundredth of it."""
 MAX_DEPTH: Final = 16
 """Folders within folders."""
+MAX_FOLDERS: Final = 500
+"""Of all: a folder that holds one other a hundred times, and that one again, is small to sign and endless to read."""
 SECONDS: Final = 20
+"""For one object."""
+ALL_SECONDS: Final = 60
 
 _REVISION: Final = re.compile(r"[A-Za-z0-9_./-]{1,200}")
 _TREE_ENTRY: Final = re.compile(rb"([0-7]{5,6}) ([^/\0]+)\0")
@@ -76,7 +80,11 @@ async def read_bundle_commit(repository: Path, revision: str, identity: Identity
             todo="have the bundle signed by someone whom the ruling bundle lets change it: git commit -S",
         )
     signed = sshsig.verify(commit.signature.armour, commit.signature.payload, namespace=NAMESPACE)
-    files = await _files(repository, oid, raw)
+    try:
+        async with asyncio.timeout(ALL_SECONDS):
+            files = await _files(repository, oid, raw)
+    except TimeoutError:
+        raise TooLargeError(f"reading the bundle took longer than {ALL_SECONDS} s", place=str(repository)) from None
     # Last, since reading takes its time: the key may have been revoked, or its holder disabled, meanwhile.
     proof = identity.proofs.ssh_key(signed.public_key, kind="commit-signature", at=clock.now())
     return BundleCommit(oid, files, proof)
@@ -91,7 +99,7 @@ async def _files(repository: Path, commit: str, raw: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     total = 0
     if mode == _FOLDER_MODE:
-        async for path, blob in _walk(repository, folder, ""):
+        async for path, blob in _walk(repository, folder, "", [MAX_FOLDERS]):
             if len(files) >= MAX_FILES:
                 raise _too_large(commit)
             files[path] = await _object(repository, "blob", blob)
@@ -103,14 +111,15 @@ async def _files(repository: Path, commit: str, raw: bytes) -> dict[str, bytes]:
     return files
 
 
-async def _walk(repository: Path, tree: str, above: str) -> AsyncIterator[tuple[str, str]]:
-    """The files under ``tree`` and the names of their blobs."""
-    if above.count("/") > MAX_DEPTH:
-        raise TooLargeError("folders within folders, deeper than in any honest bundle", place=above[:80])
+async def _walk(repository: Path, tree: str, above: str, left: list[int]) -> AsyncIterator[tuple[str, str]]:
+    """The files under ``tree`` and the names of their blobs. ``left``: how many more folders are read."""
+    left[0] -= 1
+    if above.count("/") > MAX_DEPTH or left[0] < 0:
+        raise TooLargeError("folders within folders, more than in any honest bundle", place=above[:80])
     for mode, name, oid in _entries(await _object(repository, "tree", tree), tree):
         path = above + name
         if mode == _FOLDER_MODE:
-            async for found in _walk(repository, oid, f"{path}/"):
+            async for found in _walk(repository, oid, f"{path}/", left):
                 yield found
         elif mode in _FILE_MODES:
             yield path, oid
@@ -150,14 +159,24 @@ def _too_large(commit: str) -> TooLargeError:
     return TooLargeError("the bundle is larger than any honest one", place=f"{commit[:12]}:{FOLDER}")
 
 
+def git_command(repository: Path, *arguments: str) -> tuple[str, ...]:
+    """git, asked about what lies in ``repository`` and about nothing that was put in its place."""
+    # A ref under refs/replace/ would put another tree in the place of the one that was signed.
+    return ("git", "--no-replace-objects", "-c", "safe.directory=*", "-C", str(repository), *arguments)
+
+
+def environment(repository: Path) -> dict[str, str]:
+    """What git is run with, and nothing else of this process. It looks for no repository above the one it is given."""
+    return {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(repository.absolute().parent)}
+
+
 async def _git(repository: Path, *arguments: str) -> bytes:
     process = await asyncio.create_subprocess_exec(
-        # A ref under refs/replace/ would put another tree in the place of the one that was signed.
-        *("git", "--no-replace-objects", "-c", "safe.directory=*", "-C", str(repository), *arguments),
+        *git_command(repository, *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=_ENVIRONMENT,
+        env=environment(repository),
     )
     try:
         output, said = await asyncio.wait_for(_output(process), SECONDS)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -14,10 +14,18 @@ FILE_NAME: Final = "server.toml"
 
 
 class BundleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where policy comes from: a git repository on this machine and the one ref that counts."""
+    """Where policy comes from: a git repository on this machine and the one ref that counts.
+
+    A bundle that is to rule is first replayed over the last ``replay_days``, for at most ``replay_seconds``.
+    """
 
     repository: Path
     ref: str = "refs/heads/main"
+    at_most: int | str = 0
+    """How much of what was allowed a new bundle may deny, unless told: decisions, or a share such as ``"0.5%"``."""
+    replay_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 7
+    """0: nothing is replayed."""
+    replay_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
 
 
 class GitDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from everproof.policy.engine import Engine, Verdict
 from everproof.policy.request import Request
 
 How: TypeAlias = Literal["forbidden", "no longer permitted", "undecidable", "permitted", "gone"]
-"""By what the answer turns: a forbid, a permit that it rested on, an error, a permit, or that nobody is there to ask."""
+"""By what the answer turns: a forbid, a permit that is missed, an error, a permit, or that nobody is there to ask."""
 
 Turn: TypeAlias = Literal["denied", "allowed"]
 

@@ -169,7 +169,7 @@ class Tally:
         found.decisions += 1
         self._compare(replayed, index)
         turn = replayed.turn(enforcing=self._enforcing)
-        if past.decision == "allow":
+        if past.decision == "allow" or (self._enforcing and past.decision == "would_deny" and past.refusal is None):
             share = self._share(past.principal.type, past.action)
             share[0] += 1
             share[1] += turn == "denied"
