@@ -182,6 +182,11 @@ class Queue:
         wake(tx)
         return store.job_of(self._find(tx, id_))
 
+    def revive(self, tx: Transaction, id_: str) -> None:
+        """As `retry`, of a job that was given up or cancelled; any other stays as it is."""
+        if self._find(tx, id_).state in {"stuck", "cancelled"}:
+            self.retry(tx, id_)
+
     def _again(self, tx: Transaction, row: Row[Any], verb: str, period: int | None) -> str:
         if row.verb != verb or (row.every is None) != (period is None):
             raise ConflictError(f"the key is that of another job, of the verb {row.verb}", place=row.key)

@@ -13,6 +13,7 @@ from everproof.ledger import Ledger
 from everproof.storage import Storage, Transaction
 from everproof.work import store
 from everproof.work.backoff import CHANCE, Chance
+from everproof.work.effects import Effects
 from everproof.work.queue import Queue
 from everproof.work.records import Errand, Job, Run, State, Task, Verb
 from everproof.work.runner import Runner
@@ -37,6 +38,7 @@ class Work:
         self._verbs: dict[str, Verb] = {}
         self._queue = Queue(keyring, ledger, self._verbs, chance=chance)
         self._runner = Runner(storage, self._queue, self._verbs)
+        self.effects = Effects(storage, keyring, ledger, self._queue, self.register)
         self.register(FORGET, self._forget)
 
     def register(self, verb: str | Verb, run: Run | None = None) -> None:
@@ -76,11 +78,13 @@ class Work:
         return self.enqueue(tx, errand.verb, errand.payload, key=errand.key, recorded=True)
 
     def cancel(self, tx: Transaction, job: str) -> Job:
-        """Let a job not be done, or not any more; as `Queue.cancel`."""
+        """Let a job not be done, or not any more; as `Queue.cancel`, and not for a step of an effect."""
+        self._require_own(tx, job)
         return self._queue.cancel(tx, job)
 
     def retry(self, tx: Transaction, job: str) -> Job:
-        """Try a stuck, cancelled or waiting job now; as `Queue.retry`."""
+        """Try a stuck, cancelled or waiting job now; as `Queue.retry`, and not for a step of an effect."""
+        self._require_own(tx, job)
         return self._queue.retry(tx, job)
 
     def job(self, id_: str) -> Job:
@@ -131,6 +135,13 @@ class Work:
     async def idle(self) -> None:
         """Wait until nothing runs and nothing is due now."""
         await self._runner.idle()
+
+    def _require_own(self, tx: Transaction, id_: str) -> None:
+        """A step's job is cancelled and retried with its effect, which would know nothing of it otherwise."""
+        row = store.find_job(tx.connection, id_)
+        effect = None if row is None else self.effects.owns(store.job_of(row))
+        if effect is not None:
+            raise ConflictError(f"the job is a step of {effect}", place=id_, todo=f"name the effect: {effect}")
 
     async def _forget(self, _task: Task) -> None:
         def forget(tx: Transaction) -> None:
