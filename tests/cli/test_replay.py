@@ -76,3 +76,56 @@ def test_a_span_that_is_none_is_refused_with_how_to_write_it(asked: Home, tmp_pa
     done = asked.everproof("policy", "replay", "--with", str(folder(tmp_path)), "--since", "yesterday")
     assert done.returncode == 2
     assert "30d" in done.stderr
+
+
+class Source:
+    """The bundle's repository, and who signs in it."""
+
+    def __init__(self, at: Path, home: Home) -> None:
+        self.at = at
+        self.home = home
+        at.mkdir(parents=True, exist_ok=True)
+        home.git("init", "-q", str(at))
+
+    def commit(self, **changes: str) -> str:
+        folder(self.at, **changes)
+        self.home.git("add", "-A", at=self.at)
+        self.home.git("commit", "-q", "--allow-empty", "-S", "-m", "policy", at=self.at)
+        return self.home.git("rev-parse", "HEAD", at=self.at).strip()
+
+    def apply(self, *arguments: str) -> tuple[int, str, str]:
+        done = self.home.everproof("policy", "apply", *arguments)
+        return done.returncode, done.stdout, done.stderr
+
+
+def test_a_lockout_is_refused_at_apply_with_whom_it_locks_out(short_folder: Path, tmp_path: Path) -> None:
+    source_at = tmp_path / "policy"
+    server = Server(short_folder / "other", f'[bundle]\nrepository = "{source_at}"\n')
+    try:
+        ada = Home(tmp_path / "ada", "ada")
+        ada.ssh_key()
+        assert ada.everproof("login", "--enrol", server.link).returncode == 0
+        source = Source(source_at, ada)
+        first = source.commit()
+        code, said, wrong = source.apply("HEAD")
+        assert (code, wrong) == (0, ""), said
+        assert ada.everproof("ledger", "tail").returncode == 0
+        locking = source.commit(policies__lock_cedar=LOCKOUT)
+        code, said, wrong = source.apply("HEAD")
+        assert code == 1
+        assert 'User::"ada"  forbidden: ledger/auditors' in said
+        assert "would have denied 1 decision" in wrong
+        assert "--despite" in wrong
+        code, said, wrong = source.apply("HEAD", "--at-most", "0.5%")
+        assert code == 1
+        code, said, wrong = source.apply("HEAD", "--despite")
+        assert (code, wrong) == (0, "")
+        assert f"rules now: {locking}" in said
+
+        code, said, wrong = source.apply(first)
+        assert code == 1
+        assert f"does not come after {locking[:12]}" in wrong
+        code, said, wrong = source.apply(first, "--downgrade")
+        assert (code, wrong) == (0, "")
+    finally:
+        server.stop()

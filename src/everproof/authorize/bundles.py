@@ -74,12 +74,11 @@ class Bundles:
         *,
         replaces: Bundle | None = None,
         facts: Iterable[Fact] = (),
-        refusal: RefusedError | None = None,
     ) -> Allowed[Action, Resource, None] | Denied:
         """Let the bundle of ``commit`` rule, if the one that rules now allows ``proof``, its signer, to change it.
 
         ``replaces`` is the one that ``facts`` were found against, if it was looked at before: should another have come
-        to rule since, nothing changes. ``refusal`` is why it is not to rule whatever policy says; it is recorded.
+        to rule since, nothing changes.
 
         Raises:
             BundleError: the bundle is bad or fails its own tests, with the place; the one that rules goes on ruling.
@@ -92,8 +91,6 @@ class Bundles:
         detail = {"commit": commit, "digest": bundle.digest, "replaces": before.digest}
 
         def change(tx: Transaction) -> None:
-            if refusal is not None:
-                raise refusal
             # The one that came to rule meanwhile might not have let this signer change it.
             if ruling_digest(tx.connection) not in {None, before.digest}:
                 raise RefusedError("another bundle has come to rule meanwhile", todo="apply this one again")
@@ -105,7 +102,7 @@ class Bundles:
     def _examined(self, files: dict[str, bytes], commit: str) -> Bundle:
         bundle = load_bundle(files, commit=commit)
         self._check(bundle)
-        _require_tests(Engine(bundle))
+        require_tests(Engine(bundle))
         return bundle
 
     def _heard(self, _digest: str, body: bytes) -> None:
@@ -118,7 +115,12 @@ class Bundles:
             follower(bundle)
 
 
-def _require_tests(engine: Engine) -> None:
+def require_tests(engine: Engine) -> None:
+    """Run the tests of the engine's bundle.
+
+    Raises:
+        BundleError: one of them fails.
+    """
     for run in run_trials(engine):
         if not run.passed:
             raise BundleError(

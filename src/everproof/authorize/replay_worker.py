@@ -15,6 +15,7 @@ from typing import IO, Final
 import msgspec
 
 from everproof.authorize.authorizer import ENTRY_KIND as KIND
+from everproof.authorize.bundles import require_tests
 from everproof.authorize.replay_entries import Replayer
 from everproof.authorize.replaying import Job, Range, Reply, Told, read_message, write_message
 from everproof.kernel.clock import from_milliseconds
@@ -60,6 +61,8 @@ def work(job: Job, asked: IO[bytes], told: IO[bytes]) -> None:
     settings = Settings(state=Path(job.state), database=job.database, root_key=job.root_key)
     with opened(settings.database_url, settings.root_key, settings.state) as view:
         engine = Engine(bundle)
+        if job.bounded:
+            require_tests(engine)
         write_message(told, Reply(digest=bundle.digest))
         while (message := read_message(asked)) is not None:
             found = part(view, engine, job, msgspec.msgpack.decode(message, type=Range))
@@ -82,7 +85,7 @@ def main() -> int:
         work(job, asked, told)
     except Error as error:
         further = error.further if isinstance(error, BundleError) else ()
-        told_of = [Told(one.message, one.place, one.todo) for one in (error, *further)]
+        told_of = [Told(one.message, one.place, one.todo, getattr(one, "excerpt", "")) for one in (error, *further)]
         write_message(told, Reply(error=error.code, told=tuple(told_of)))
         return 1
     except BrokenPipeError:

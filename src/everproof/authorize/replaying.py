@@ -43,7 +43,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process needs to begin. ``since`` is in milliseconds; ``bounded``: in memory, and behind others."""
+    """What a process needs to begin. ``since`` is in milliseconds; ``bounded``: in memory, and tested first."""
 
     files: dict[str, bytes]
     commit: str
@@ -70,6 +70,7 @@ class Told(msgspec.Struct, frozen=True):
     message: str
     place: str | None = None
     todo: str | None = None
+    excerpt: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +139,9 @@ async def replay_ledger(
     """
     started = time.monotonic()
     before = files if ruling is None else ruling
+    # In threads: the files are large, perhaps, and the database far away.
     first, end = await asyncio.to_thread(lambda: (view.since(since), view.length()))
+    moved, told = await asyncio.to_thread(lambda: (moves(before, files), notes(before, files)))
     job = Job(
         files=dict(files),
         commit=commit,
@@ -148,7 +151,7 @@ async def replay_ledger(
         salt=secrets.token_bytes(16),
         since=milliseconds(since),
         enforcing=enforces_more(before, files),
-        moves=moves(before, files),
+        moves=moved,
         bounded=bounded,
     )
     handing = _Handing(job, first, end, progress)
@@ -170,7 +173,7 @@ async def replay_ledger(
         of=end - first,
         complete=complete,
         seconds=time.monotonic() - started,
-        notes=notes(before, files),
+        notes=told,
     )
 
 
@@ -239,10 +242,13 @@ async def _reply(process: Process) -> Reply:
 def _error(reply: Reply) -> Error:
     first, *further = reply.told
     if reply.error == BundleError.code:
-        more = tuple([BundleError(one.message, place=one.place, todo=one.todo) for one in further])
-        return BundleError(first.message, place=first.place, todo=first.todo, further=more)
+        return _bundle_error(first, tuple(map(_bundle_error, further)))
     kind = InputError if reply.error == InputError.code else UnavailableError
     return kind(first.message, place=first.place, todo=first.todo)
+
+
+def _bundle_error(told: Told, further: tuple[BundleError, ...] = ()) -> BundleError:
+    return BundleError(told.message, place=told.place, todo=told.todo, excerpt=told.excerpt, further=further)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

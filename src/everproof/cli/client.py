@@ -42,6 +42,8 @@ class Client:
         self._http = httpx.Client(base_url=session.server, verify=context, timeout=TIMEOUT_SECONDS, trust_env=False)
         self._key = session.private_key
         self._nonce: str | None = None
+        self.told: dict[str, Any] = {}
+        """What the server said beside the error it answered last, as data."""
 
     def request(
         self,
@@ -67,7 +69,8 @@ class Client:
         if response.is_success:
             kind = response.headers.get("content-type", "")
             return response.json() if "json" in kind and "jsonl" not in kind else response.content
-        raise _error(response)
+        error, self.told = _error(response)
+        raise error
 
     def _send(self, method: str, path: str, json: Any, form: Any, query: Any, *, proven: bool) -> httpx.Response:
         token = self.session.token if proven else None
@@ -116,15 +119,17 @@ def renew_by_key(session: sessions.Session) -> None:
     sessions.save(session)
 
 
-def _error(response: httpx.Response) -> Error:
+def _error(response: httpx.Response) -> tuple[Error, dict[str, Any]]:
     try:
         problem = msgspec.json.decode(response.content, type=dict[str, Any])
     except msgspec.DecodeError:
         problem = {}
     message = problem.get("detail") or problem.get("error_description") or problem.get("title") or problem.get("error")
     kind = KINDS.get(response.status_code, InputError)
-    return kind(
+    error = kind(
         str(message or f"the server answered {response.status_code}"),
         place=problem.get("place"),
         todo=problem.get("todo"),
     )
+    extra = problem.get("extra")
+    return error, extra if isinstance(extra, dict) else {}

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from everproof.cli import bundles, policy_replay
+from everproof.cli import bundles, policy_apply, policy_replay
 from everproof.cli.main import EXIT_FAILED
-from everproof.cli.terminal import Json, fields, paint, print_json, printable, progress
+from everproof.cli.terminal import Json, paint, print_json, printable, progress
 from everproof.kernel.errors import InputError
 
 if TYPE_CHECKING:
@@ -186,27 +186,7 @@ def diff(
 app.command("replay")(policy_replay.replay)
 
 
-@app.command()
-def apply(
-    commit: Annotated[
-        str, typer.Argument(metavar="COMMIT", help="A commit, branch or tag [default: the ref of the settings].")
-    ] = "",
-    *,
-    as_json: Json = False,
-) -> None:
-    """Let the bundle of a signed commit rule.
-
-    Its signer, and you, must both be allowed to change policy by the bundle that rules now. The server reads the commit
-    from the repository that its settings name, and verifies the signature itself.
-    """
-    from everproof.cli.client import connect
-
-    answer = connect().request("POST", "/v1/policy/apply", json={"commit": commit})
-    if as_json:
-        print_json(answer)
-        return
-    print(f"{paint('rules now', 'good')}: {printable(answer['commit'])}")
-    print(fields([("digest", answer["digest"]), ("signed by", answer["signer"]), ("recorded as", answer["entry"])]))
+app.command("apply")(policy_apply.apply)
 
 
 def _complaint(trial: "Trial", verdict: "Verdict") -> str:

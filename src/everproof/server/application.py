@@ -18,6 +18,7 @@ from everproof.server.identity import IdentityDoor
 from everproof.server.ledger import LedgerDoor
 from everproof.server.oauth import OAuth
 from everproof.server.policy import PolicyDoor
+from everproof.server.policy_apply import ApplyDoor
 from everproof.server.tlog import Tlog
 from everproof.server.witness import WitnessDoor
 
@@ -58,13 +59,15 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         callers=callers,
         issuer=settings.issuer,
     )
-    policy = PolicyDoor(
+    policy = PolicyDoor(authorizer=app.authorizer, bundles=app.bundles, identity=identity, callers=callers)
+    applying = ApplyDoor(
         authorizer=app.authorizer,
         bundles=app.bundles,
         identity=identity,
         callers=callers,
         clock=clock,
-        source=settings.bundle,
+        ledger=app.ledger,
+        settings=settings,
     )
     gateway = GatewayDoor(
         app.authorizer, identity, callers, app.signing, clock, issuer=settings.issuer, mode=app.bundles.mode
@@ -77,6 +80,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *policy.routes(),
+        *applying.routes(),
         *gateway.routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),

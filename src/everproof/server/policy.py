@@ -1,16 +1,12 @@
-"""Policy for those who may read or change it: which bundle rules, what it would say and why, and another one."""
+"""Policy for those who may read it: which bundle rules, what it would say, and why."""
 
 from typing import Any, Final
 
 import msgspec
 
 from everproof.authorize import Authorizer
-from everproof.authorize.bundles import BUNDLE, POLICY_CHANGE, Bundles
-from everproof.evidence.bundle_commit import read_bundle_commit
+from everproof.authorize.bundles import BUNDLE, Bundles
 from everproof.identity import Identity
-from everproof.kernel.clock import Clock
-from everproof.kernel.errors import NotFoundError
-from everproof.kernel.settings import BundleSource
 from everproof.kernel.words import MAIN_SPACE, Action, Principal, Ref, Resource
 from everproof.policy import Request
 from everproof.server.authzen import Asked, Subject, Target, cedar_record
@@ -59,21 +55,6 @@ class Thought(msgspec.Struct, frozen=True):
     explanation: dict[str, Any]
 
 
-class Revision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A commit of the bundle's repository; empty for the ref that the settings name."""
-
-    commit: str = ""
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """The bundle that rules from now on, who signed its commit, and which entry records it."""
-
-    digest: str
-    commit: str
-    signer: str
-    entry: str
-
-
 class PolicyDoor:
     """The ruling bundle's door."""
 
@@ -84,22 +65,17 @@ class PolicyDoor:
         bundles: Bundles,
         identity: Identity,
         callers: Callers,
-        clock: Clock,
-        source: BundleSource | None,
     ) -> None:
         self._authorizer = authorizer
         self._bundles = bundles
         self._identity = identity
         self._callers = callers
-        self._clock = clock
-        self._source = source
 
     def routes(self) -> list[Route]:
         """What is served."""
         return [
             Route("GET", "/v1/policy", self.ruling, door="policy"),
             Route("POST", "/v1/policy/explain", self.explain, door="policy"),
-            Route("POST", "/v1/policy/apply", self.apply, door="policy", problems=(404, 409)),
         ]
 
     async def ruling(self, call: Call) -> Ruling:
@@ -136,20 +112,3 @@ class PolicyDoor:
             text=explanation.text(),
             explanation=msgspec.to_builtins(explanation),
         )
-
-    async def apply(self, call: Call, body: Revision) -> Applied:
-        """Let the bundle of a commit rule: the caller and the commit's signer must both be allowed to change policy.
-
-        The caller too, since everyone can fetch an old commit that was once signed.
-        """
-        proof = self._callers.prove(call.scope)
-        if self._source is None:
-            raise NotFoundError(
-                "no repository of the bundle is set", place="server.toml", todo="name it in [bundle] repository = …"
-            )
-        revision = body.commit or self._source.ref
-        allowed(await self._authorizer.authorize(proof, POLICY_CHANGE, BUNDLE, detail={"revision": revision}))
-        found = await read_bundle_commit(self._source.repository, revision, self._identity, self._clock)
-        given = allowed(await self._bundles.load(found.proof, found.files, found.commit))
-        signer = str(found.proof.principal.ref)
-        return Applied(self._bundles.current.digest, found.commit, signer, given.receipt.entry_id)
