@@ -1,6 +1,7 @@
-"""`everproof identity service` and `everproof identity machine`: who proves itself by a key of its own."""
+"""`everproof identity service`, `gateway` and `machine`: who proves itself by a key or a secret of its own."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 services = typer.Typer(help="Services, which prove themselves by a key (private_key_jwt).", no_args_is_help=True)
+gateways = typer.Typer(help="Gateways, which prove themselves by a secret in a header.", no_args_is_help=True)
 machines = typer.Typer(help="Machines, which join by a token that is good once.", no_args_is_help=True)
 
 Groups = Annotated[list[str], typer.Option("--group", help="A group to be in.")]
@@ -49,6 +51,71 @@ def add_service(
             new_key.unlink(missing_ok=True)
         raise
     show(answer, as_json=as_json, text=known)
+
+
+SecretFile = Annotated[Path, typer.Option("--secret", help="Write the secret to this new file, of mode 0600.")]
+
+
+@gateways.command("add")
+def add_gateway(
+    gateway: Annotated[str, typer.Argument(metavar="ID", help="The gateway's id, such as edge.")],
+    *,
+    secret: SecretFile,
+    name: Annotated[str, typer.Option(help="What the gateway is called.")] = "",
+    group: Annotated[list[str], typer.Option("--group", help="A group to be in.")] = ["enforcement-points"],  # noqa: B006 - Typer's own form
+    as_json: Json = False,
+) -> None:
+    """Put nginx, Caddy, Traefik or Envoy on record, with a secret that it shows in X-Everproof-Gateway.
+
+    The secret is a bearer: whoever has it is the gateway. The server is not told it.
+    """
+    _with_secret(
+        "/v1/identity/principals",
+        secret,
+        lambda jwk: {"type": "Service", "id": gateway, "name": name, "groups": group, "jwks": [jwk]},
+        f'Service::"{gateway}"',
+        as_json=as_json,
+    )
+
+
+@gateways.command("renew")
+def renew_gateway(
+    gateway: Annotated[str, typer.Argument(metavar="ID", help="The gateway's id.")],
+    *,
+    secret: SecretFile,
+    as_json: Json = False,
+) -> None:
+    """Give a gateway a further secret. The old one is good until it is revoked: everproof revoke KEY."""
+    from everproof.cli.identity import path_of
+
+    _with_secret(
+        f"{path_of(f'Service::{gateway}')}/keys",
+        secret,
+        lambda jwk: {"jwk": jwk},
+        f'Service::"{gateway}"',
+        as_json=as_json,
+    )
+
+
+def _with_secret(
+    address: str, file: Path, body: Callable[[dict[str, str]], dict[str, Any]], who: str, *, as_json: bool
+) -> None:
+    """Make a secret, have its public half put on record, and leave the secret in ``file`` only if it was."""
+    from everproof.cli.client import connect
+    from everproof.identity.gateways import gateway_jwk, new_secret
+
+    client = connect()
+    made = new_secret()
+    _write_new(file, f"{made}\n")
+    try:
+        answer = client.request("POST", address, json=body(gateway_jwk(made)))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    if as_json:
+        print_json(answer)
+        return
+    print(f"{paint('on record', 'good')}: {printable(who)}; its secret is in {file}")
 
 
 @machines.command("token")
@@ -142,6 +209,16 @@ def make_key(file: Path) -> dict[str, str]:
     from everproof.cli import session as sessions
 
     pem = sessions.new_key()
+    _write_new(file, pem)
+    return sessions.public_jwk(_loaded(pem))
+
+
+def _write_new(file: Path, text: str) -> None:
+    """Write a file that is not there yet, for its owner alone.
+
+    Raises:
+        ConflictError: it is there already.
+    """
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
@@ -149,8 +226,7 @@ def make_key(file: Path) -> dict[str, str]:
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", place=str(file)) from error
     with os.fdopen(descriptor, "w") as out:
-        out.write(pem)
-    return sessions.public_jwk(_loaded(pem))
+        out.write(text)
 
 
 def _loaded(pem: str) -> "EllipticCurvePrivateKey":

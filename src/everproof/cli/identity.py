@@ -14,6 +14,7 @@ app = typer.Typer(help="People, keys, services, machines, lineage.", no_args_is_
 groups = typer.Typer(help="Groups, and who is in them.", no_args_is_help=True)
 app.add_typer(groups, name="groups")
 app.add_typer(clients.services, name="service")
+app.add_typer(clients.gateways, name="gateway")
 app.add_typer(clients.machines, name="machine")
 
 Who = Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Whom: an id, or Type::id.")]

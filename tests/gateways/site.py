@@ -1,0 +1,276 @@
+"""Everproof, a service, and the gateways between them, each as docs/gateways.md has it."""
+
+import datetime as dt
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from everproof.app import Everproof
+from everproof.authorize.store import StoredBundle, save_bundle
+from everproof.identity import roster
+from everproof.identity.gateways import gateway_jwk, new_secret
+from everproof.kernel.settings import Settings
+from everproof.kernel.words import Ref
+from everproof.policy import load_bundle
+from everproof.policy.starter import starter_files
+from everproof.storage import Transaction
+from tests.gateways.caller import Caller, send
+from tests.gateways.service import Service
+
+PAGE = Path(__file__).parents[2] / "docs" / "gateways.md"
+START_SECONDS = 20
+HOSTS = {"nginx": "wiki.example", "caddy": "wiki.example", "traefik": "wiki.example", "envoy": "api.example"}
+
+SHOP = {
+    "openapi": "3.1.0",
+    "info": {"title": "Shop", "version": "1"},
+    "paths": {
+        "/orders": {"get": {"operationId": "listOrders", "tags": ["public"]}, "post": {"operationId": "placeOrder"}},
+        "/orders/{id}": {"get": {"operationId": "getOrder", "tags": ["public"]}},
+    },
+}
+
+# What the service behind Envoy is: that of the page has an OpenAPI document, and the tests ask all gateways alike.
+PAGES = b"""
+origins = ["https://api.example"]
+
+[[route]]
+path = "/projects/{project}/pages/{page...}"
+methods = ["GET", "HEAD", "POST"]
+name = "pages"
+
+[[route]]
+path = "/admin"
+methods = ["GET", "POST"]
+name = "admin"
+"""
+
+
+def snippets() -> dict[str, str]:
+    """The files of the page, by name."""
+    return dict(re.findall(r"(?ms)^```\w+ (\S+)\n(.*?)^```$", PAGE.read_text()))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Process:
+    """A process of the tests' own, ended by its id."""
+
+    def __init__(self, command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.log = log
+        self._command, self._environment = command, environment
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment
+            )
+
+    def wait(self, port: int) -> None:
+        """Until it listens."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise AssertionError(f"{self._command[0]} does not listen:\n{self.log.read_text(errors='replace')}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Site:
+    """A server with callers on record, and a service; gateways are started on it."""
+
+    def __init__(self, folder: Path, files: Mapping[str, bytes] | None = None) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.settings = Settings(state=folder / "state", port=self.port)
+        self.secret = new_secret()
+        self.service = Service()
+        self._stop: list[Callable[[], None]] = [self.service.stop]
+        context = ssl.create_default_context()
+        names = ("crawler", "root")
+        self.callers = {name: Caller(f"service:{name}", self.settings.issuer, self.port, context) for name in names}
+        self._prepare({**_bundle(), **(files or {})})
+        command = [sys.executable, "-m", "everproof.cli.main", "up"]
+        self.everproof = Process(
+            [*command, "--state", str(self.settings.state), "--port", str(self.port)],
+            folder / "everproof.log",
+            {"PATH": os.environ["PATH"], "HOME": str(folder)},
+        )
+        self._stop.append(self.everproof.stop)
+        self.everproof.wait(self.port)
+        context.load_verify_locations(str(self.settings.state / "ca.pem"))
+        for caller in self.callers.values():
+            caller.log_in()
+        _write_certificate(folder)
+
+    def stop(self) -> None:
+        for stop in reversed(self._stop):
+            stop()
+
+    def gateway(self, name: str) -> int:
+        """Start the gateway; the port it listens on."""
+        port = free_port()
+        command, environment = getattr(self, f"_{name}")(port)
+        process = Process(command, self.folder / f"{name}.log", {**self._environment(), **environment})
+        self._stop.append(process.stop)
+        process.wait(port)
+        deadline = time.monotonic() + START_SECONDS
+        while send(port, "GET", "/", HOSTS[name], {}).status != 401:  # it may listen before it has read its routes
+            assert time.monotonic() < deadline, process.log.read_text(errors="replace")
+            time.sleep(0.05)
+        return port
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Everything that is recorded, each body with its entry's ``id``. The server must have stopped."""
+        app = Everproof(self.settings)
+        try:
+            read = (app.ledger.read(index) for index in range(app.ledger.size))
+            return [{**msgspec.json.decode(entry.body), "id": entry.id} for entry in read]
+        finally:
+            app.storage.close()
+
+    def _prepare(self, files: dict[str, bytes]) -> None:
+        app = Everproof(self.settings)
+
+        def change(tx: Transaction) -> None:
+            save_bundle(tx, StoredBundle(load_bundle(files).digest, "", files))
+            roster.register_client(
+                tx, Ref("Service", "edge"), [gateway_jwk(self.secret)], groups=("enforcement-points",)
+            )
+            for name, caller in self.callers.items():
+                groups = ("readers", "customers") if name == "crawler" else ("owners",)
+                roster.register_client(tx, Ref("Service", name), [caller.jwk], groups=groups)
+
+        app.storage.write_now(change)
+        app.storage.close()
+
+    def _environment(self) -> dict[str, str]:
+        home = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder)}
+        return home | {"EVERPROOF_GATEWAY": self.secret}
+
+    def _written(self, name: str, text: str, port: int) -> Path:
+        """A file of the page, with this machine's ports and places."""
+        for place in ("ca.pem", "service.pem", "service.key", "edge.conf", "tls.conf"):
+            text = text.replace(f"/etc/everproof/{place}", str(self.folder / place))
+        text = text.replace("127.0.0.1:8443", f"127.0.0.1:{self.port}")
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.service.port}")
+        text = text.replace("port_value: 8443", f"port_value: {self.port}").replace("0.0.0.0", "127.0.0.1")
+        text = text.replace("port_value: 8080", f"port_value: {self.service.port}")
+        text = text.replace("port_value: 443", f"port_value: {port}").replace('":443"', f'"127.0.0.1:{port}"')
+        text = text.replace("listen 443", f"listen 127.0.0.1:{port}")
+        file = self.folder / name
+        file.write_text(text)
+        return file
+
+    def _nginx(self, port: int) -> tuple[list[str], dict[str, str]]:
+        found, folder = snippets(), self.folder
+        (folder / "edge.conf").write_text(f'proxy_set_header X-Everproof-Gateway "{self.secret}";\n')
+        self._written("tls.conf", found["tls.conf"], port)
+        inner = self._written("site.conf", found["nginx.conf"], port)
+        paths = "".join(
+            f"{kind}_temp_path {folder}/nginx-{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (folder / "nginx.conf").write_text(
+            f"daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx-error.log warn;\n"
+            f"events {{ worker_connections 512; }}\nhttp {{\naccess_log off;\n{paths}include {inner};\n}}\n"
+        )
+        return ["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx-error.log")], {}
+
+    def _caddy(self, port: int) -> tuple[list[str], dict[str, str]]:
+        text = snippets()["Caddyfile"].replace("wiki.example {", f"https://wiki.example:{port} {{")
+        options = "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n}\n"
+        file = self._written("Caddyfile", options + text, port)
+        return ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], {}
+
+    def _traefik(self, port: int) -> tuple[list[str], dict[str, str]]:
+        found = snippets()
+        dynamic = self._written("everproof.yml", found["everproof.yml"], port)
+        static = found["traefik.yml"].replace("/etc/traefik/everproof.yml", str(dynamic))
+        file = self._written("traefik.yml", static, port)
+        return [_beside("traefik"), f"--configFile={file}"], {}
+
+    def _envoy(self, port: int) -> tuple[list[str], dict[str, str]]:
+        file = self._written("envoy.yaml", snippets()["envoy.yaml"], port)
+        options = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
+        return [_beside("envoy"), "-c", str(file), *options], {}
+
+
+def _bundle() -> dict[str, bytes]:
+    import json
+
+    found = snippets()
+    return {
+        **starter_files(),
+        "policies/services.cedar": found["policies/services.cedar"].encode(),
+        "policies/tests.cedar": b"""
+@id("tests/pages")
+permit (principal in Group::"readers", action == Action::"api:call", resource is Route)
+when { resource has service && resource.service == "pages" && resource has operation && resource.operation != "admin" };
+@id("tests/owners")
+permit (principal in Group::"owners", action, resource);
+""",
+        "routes/wiki.toml": found["routes/wiki.toml"].encode(),
+        "routes/shop.toml": found["routes/shop.toml"].replace("https://api.example", "https://shop.example").encode(),
+        "routes/shop.json": json.dumps(SHOP).encode(),
+        "routes/pages.toml": PAGES,
+    }
+
+
+def binary(name: str) -> str | None:
+    """Where the gateway is installed; None where it is not."""
+    found = {"nginx": "/usr/sbin/nginx", "envoy": _beside("envoy"), "traefik": _beside("traefik")}
+    return shutil.which(found.get(name, name))
+
+
+def _beside(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def _write_certificate(folder: Path) -> None:
+    """A certificate for the services' own names, and Everproof's authority, where the gateways look for them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    now = dt.datetime.now(dt.UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName(one) for one in sorted({*HOSTS.values(), "shop.example"})])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(days=1))
+        .add_extension(names, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "service.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "service.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    shutil.copy(folder / "state" / "ca.pem", folder / "ca.pem")
