@@ -13,11 +13,13 @@ from everproof.policy.bundle import Bundle
 from everproof.policy.explain import Explainer, explanation
 from everproof.policy.explanation import Audience, Explanation
 from everproof.policy.parts import evaluated
-from everproof.policy.request import Request, bodies, closure
+from everproof.policy.request import EntityBody, Request, bodies, closure
 from everproof.policy.slices import Kind, Slice, Sliced
 from everproof.policy.types import MisfitError
 
 CEDAR: Final = f"cedarpy {version('cedarpy')}"
+MAX_ANSWERS: Final = 8_000
+"""Answers kept, some 500 bytes each; the oldest makes room."""
 _POLICY_ERROR: Final = re.compile(r"error while evaluating policy `([^`]*)`: (.*)", re.DOTALL)
 
 
@@ -93,7 +95,7 @@ class Engine:
         self.version = f"{CEDAR}, schema {bundle.schema.version}"
         self.facts = bundle.schema.facts
         self._kinds: dict[Kind, Sliced] = {}
-        self._answers: dict[Slice, _Answer] = {}
+        self._answers: dict[tuple[Slice, str, bytes], _Answer] = {}
         self._policies = {policy.id: policy for policy in bundle.policies}
 
     def sliced(self, kind: Kind) -> Sliced:
@@ -119,14 +121,11 @@ class Engine:
             kind = self.sliced((request.action.name, principal.type, resource.type))
             found = kind.slice(request)
             asked = _question(request, kind, found)
-            around = encode(found.entities(request)).decode()
+            given = found.entities(request)
+            around = encode(given).decode()
         except MisfitError as error:
             return self._failed(str(error), context, entities)
-        answer = self._answers.get(found) if found.settled else None
-        if answer is None:
-            answer = _ask(asked, found.handle, around, found)
-            if found.settled and answer.decision != "NoDecision":
-                self._answers[found] = answer
+        answer = self._answer(found, asked, around, given)
         diagnostics = answer.diagnostics
         if answer.decision == "Allow" and not diagnostics.errors:
             decision = Decision(allowed=True, bundle=self.bundle.digest, reasons=tuple(sorted(diagnostics.reason)))
@@ -134,6 +133,20 @@ class Engine:
         else:
             verdict = self._denied(answer, context, entities, f"{request.action.name} on {resource}")
         return self._with_shadows(verdict, found, asked, around) if found.shadows else verdict
+
+    def _answer(self, found: Slice, asked: dict[str, Any], around: str, given: list[EntityBody]) -> _Answer:
+        """The engine's answer; where only attributes can make a difference, equal ones are not asked about twice."""
+        if not found.impersonal:
+            return _ask(asked, found.handle, around, found)
+        key = (found, asked["context"], encode([(one.uid.type, one.attrs) for one in given]) if given else b"")
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = _ask(asked, found.handle, around, found)
+            if not answer.diagnostics.errors:
+                if len(self._answers) >= MAX_ANSWERS:
+                    del self._answers[next(iter(self._answers))]
+                self._answers[key] = answer
+        return answer
 
     def explain(self, request: Request, verdict: Verdict, audience: Audience = "caller") -> Explanation:
         """Why ``verdict`` is as it is: to the caller, what is its own; to an auditor, all."""

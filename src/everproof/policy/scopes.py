@@ -109,6 +109,25 @@ def looks_around(policies: Iterable[Policy]) -> bool:
     return False
 
 
+def asks_who(policies: Iterable[Policy]) -> bool:
+    """Whether a condition may look at who the principal or what the resource is, beyond its type and attributes."""
+    return any(_names_itself(condition["body"]) for policy in policies for condition in policy.est["conditions"])
+
+
+def _names_itself(node: Any) -> bool:
+    if isinstance(node, list):
+        return any(map(_names_itself, node))
+    if not isinstance(node, dict) or "Value" in node:
+        return False
+    if "Var" in node:
+        return node != CONTEXT
+    for operator in (".", "has", "is"):
+        if operator in node and "Var" in node[operator]["left"]:
+            return False
+    # The keys of a record are any text, operators among it.
+    return any(_names_itself(list(inner.values()) if isinstance(inner, dict) else inner) for inner in node.values())
+
+
 def walk(node: Any) -> Iterator[Est]:
     """Every expression in ``node``, except the context where only an attribute of it is looked at."""
     if isinstance(node, list):

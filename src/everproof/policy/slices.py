@@ -17,7 +17,7 @@ from everproof.policy.pins import Answer, Pin, tests_of
 from everproof.policy.request import EntityBody, Request, ancestry, closure
 from everproof.policy.schema import Schema
 from everproof.policy.schema_text import ActionType
-from everproof.policy.scopes import looks_around, matching, named_entity, reads, settled
+from everproof.policy.scopes import asks_who, looks_around, matching, named_entity, reads, settled
 from everproof.policy.types import MisfitError, Shape, names_entity
 
 MAX_SLICES: Final = 2_000
@@ -64,8 +64,8 @@ class Slice:
         )
         self._alone = matched and not follows and not looks_around(policies)
         enums = any(schema.types.entities[name].ids for name in kind[1:])
-        self.settled = matched and not enums and not any(policy.est["conditions"] for policy in policies)
-        """Whether its policies ask nothing more, so that every request of the slice gets the same answer."""
+        self.impersonal = self._alone and kind[1] != kind[2] and not enums and not asks_who(policies)
+        """Whether all that can make a difference between two requests of the slice is their attributes."""
 
     @cached_property
     def parts(self) -> Parts:
