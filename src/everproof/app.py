@@ -17,6 +17,7 @@ from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnes
 from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
 from everproof.routes import load_routes
+from everproof.response import Containment
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
 from everproof.work import Work
@@ -64,6 +65,7 @@ class Everproof:
             self.ledger,
             Engine(bundle),
             is_live=self.identity.credentials.is_live,
+            held=self.identity.credentials.held,
             known=lambda ref: self.identity.directory.principal(ref) or self.identity.certificates.principal(ref),
         )
 
@@ -81,6 +83,7 @@ class Everproof:
 
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
+        self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
 
     def _witnesses(self) -> Witnesses | None:

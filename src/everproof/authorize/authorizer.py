@@ -4,7 +4,7 @@ What is to be done with a permission inside the storage is done in the very comm
 is never an effect without its entry, nor an entry without its effect.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
 
@@ -60,11 +60,21 @@ Known: TypeAlias = Callable[[Ref], Principal | None]
 class Authorizer:
     """Decides by the bundle that rules now, and records what it decided."""
 
-    def __init__(self, storage: Storage, ledger: Ledger, engine: Engine, *, is_live: Liveness, known: Known) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        ledger: Ledger,
+        engine: Engine,
+        *,
+        is_live: Liveness,
+        known: Known,
+        held: Container[Ref] = (),
+    ) -> None:
         self._storage = storage
         self._ledger = ledger
         self._is_live = is_live
         self._known = known
+        self._held = held
         self._sources: list[FactSource] = []
         self.engine = engine
 
@@ -109,7 +119,7 @@ class Authorizer:
             self._ledger, self._is_live, engine.version, proof, asked, verdict, known, at, detail, mode, request
         )
 
-        decided = await self._storage.write(_Decided(kept, within, _outside_scope(proof, action)))
+        decided = await self._storage.write(_Decided(kept, within, self._refusal(proof, action)))
         if decided.refusal is None and within is None and kept.is_dead:
             # Revoked while this was on its way to the disk: whoever revoked it has been told that it is dead. What was
             # done within the commit stays done, and may itself be what ended the credential.
@@ -139,6 +149,12 @@ class Authorizer:
             lets_pass=mode == "observe",
             explain=explain,
         )
+
+    def _refusal(self, proof: Proof, action: Action) -> RefusedError | None:
+        """What stands against it, whatever policy says."""
+        if proof.principal.ref in self._held:
+            return RefusedError(f"{proof.principal.ref} is contained", todo="ask an administrator to release it")
+        return _outside_scope(proof, action)
 
     def _around(self, proof: Proof) -> tuple[Principal, ...]:
         """Who else policy may ask about: whoever vouches for the principal."""

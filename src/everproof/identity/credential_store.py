@@ -174,6 +174,12 @@ def live_subtrees(connection: Connection, roots: Sequence[str], *, but: Sequence
     return found
 
 
+def find_live(connection: Connection, ids: Sequence[str]) -> list[Credential]:
+    """Those of ``ids``, at most some hundreds, that are not revoked."""
+    found = select(credentials).where(credentials.c.id.in_(ids), credentials.c.revoked.is_(None))
+    return [_credential(row) for row in connection.execute(found)]
+
+
 def _descent(roots: Sequence[str]) -> Select[Any]:
     tree = select(credentials.c.id).where(credentials.c.id.in_(roots)).cte("tree", recursive=True)
     tree = tree.union(select(credentials.c.id).join(tree, credentials.c.parent == tree.c.id))

@@ -4,13 +4,14 @@ Issuing writes one row, and memory holds only what was revoked before its time; 
 whether one lives is one look into a dictionary. Whether a parent lives is asked of the database, in the commit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from everproof.identity import credential_store
+from everproof.identity.holding import Holding
 from everproof.identity.records import FOREVER, Credential
 from everproof.kernel.clock import milliseconds
 from everproof.kernel.errors import NotFoundError, RefusedError
@@ -40,6 +41,7 @@ class Credentials:
         self._issuer = issuer
         self._known: dict[str, _Bounds] = {}
         self._heard = 0
+        self.held = Holding(storage)
         with storage.reading() as connection:
             self._revoked = dict(credential_store.load_revoked(connection, storage.clock.now()))
             self._keys = set(credential_store.load_revoked_keys(connection))
@@ -50,9 +52,14 @@ class Credentials:
         """Put ``credential`` on record, cut to end with its parent; the credential as it stands.
 
         Raises:
-            RefusedError: its parent or its key is dead, or it would be wider than its parent. Nothing was written.
+            RefusedError: its parent or its key is dead, its principal is held, or it would be wider than its parent.
+                Nothing was written.
         """
+        if credential.principal in self.held:
+            raise RefusedError(f"{credential.principal} is contained", todo="ask an administrator to release it")
         if credential.parent is not None:
+            if credential.parent in self._revoked:  # it may be told before it is marked: see `tell_ended`
+                raise RefusedError("the credential that this comes from was revoked")
             expires, audience, scope = self._bounds(tx, credential.parent)
             if scope and not (credential.scope and set(credential.scope) <= set(scope)):
                 raise RefusedError("the scope is wider than that of the credential it comes from")
@@ -104,6 +111,10 @@ class Credentials:
             raise NotFoundError(f"there is no credential {credential}", todo="everproof identity lineage lists them")
         return end_credentials(tx, [credential], reason)
 
+    def refuse(self, ended: Mapping[str, int]) -> None:
+        """Take these for revoked, with when they would have ended, until the database says so."""
+        self._revoked.update(ended)
+
     def _bounds(self, tx: Transaction, parent: str) -> _Bounds:
         known = self._known.get(parent)
         if known is not None:
@@ -123,6 +134,14 @@ class Credentials:
             self._heard = 0
             now = milliseconds(self._storage.clock.now())
             self._revoked = {id_: expires for id_, expires in self._revoked.items() if expires > now}
+
+
+def tell_ended(tx: Transaction, ended: Mapping[str, int]) -> None:
+    """Let these credentials, with when they would have ended, be refused from this commit on.
+
+    Whoever calls it has still to mark them revoked, and to see to it that this is done whatever happens.
+    """
+    tx.publish(TOPIC, next(iter(ended)), msgspec.msgpack.encode(Revoked(list(ended.items()))))
 
 
 def certificate_credential(name: str) -> str:

@@ -66,3 +66,24 @@ def upgrade() -> None:
         sa.Column("id", sa.String(512), primary_key=True),
         sa.Column("at", sa.BigInteger, nullable=False),
     )
+    op.create_table(
+        "identity_held",
+        sa.Column("type", sa.String(64), primary_key=True),
+        sa.Column("id", sa.String(512), primary_key=True),
+        sa.Column("since", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.String(256), nullable=False),
+    )
+    op.create_table(
+        "response_containments",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("type", sa.String(64), nullable=False),
+        sa.Column("target", sa.String(512), nullable=False),
+        sa.Column("reason", sa.String(256), nullable=False),
+        sa.Column("by_type", sa.String(64), nullable=False),
+        sa.Column("by", sa.String(512), nullable=False),
+        sa.Column("begun", sa.BigInteger, nullable=False),
+        sa.Column("finished", sa.BigInteger),
+        sa.Column("credentials", sa.BigInteger, nullable=False),
+        sa.Column("errands", sa.BigInteger, nullable=False),
+    )
+    op.create_index("response_containments_target", "response_containments", ["type", "target"])
