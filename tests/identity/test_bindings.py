@@ -86,8 +86,8 @@ def test_a_pattern_does_not_name_a_tenant() -> None:
 @pytest.mark.parametrize(
     ("url", "claims", "wanted"),
     [
-        ("https://gitlab.com", 'claims.sub = "x"', "namespace_id"),
-        ("https://agent.buildkite.com", 'claims.organization_slug = "x"', "organization_id"),
+        ("https://app.terraform.io", 'claims.sub = "x"', "terraform_organization_id"),
+        ("https://oidc.vercel.com", 'claims.sub = "x"', "owner_id"),
         ("https://accounts.google.com", 'claims.email = "a@b.example"', "sub"),
     ],
 )
@@ -189,7 +189,7 @@ def test_a_door_to_every_tenant_is_no_issuer() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    assert "known are: github, oidc" in refusal(trust_file(GITHUB, kind="gitlib"))
+    assert "known are: azure, bitbucket, buildkite, circleci, github, gitlab, jenkins, oidc" in refusal(trust_file(GITHUB, kind="gitlib"))
 
 
 def test_one_issuer_has_one_file() -> None:

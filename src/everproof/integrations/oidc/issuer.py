@@ -11,14 +11,21 @@ from everproof.identity.jose import JoseError
 from everproof.kernel.errors import InputError
 from everproof.kernel.words import Attributes
 
-ELSEWHERE: Final = re.compile(r"https://token\.actions\.(githubusercontent\.com|[a-z0-9-]+\.ghe\.com)(/.*)?")
+ELSEWHERE: Final = {
+    "github": re.compile(r"https://token\.actions\.(githubusercontent\.com|[a-z0-9-]+\.ghe\.com)(/.*)?"),
+    "gitlab": re.compile(r"https://gitlab\.com/?"),
+    "circleci": re.compile(r"https://oidc\.circleci\.com/.*"),
+    "buildkite": re.compile(r"https://agent\.buildkite\.com/?"),
+    "bitbucket": re.compile(r"https://api\.bitbucket\.org/.*"),
+    "azure": re.compile(r"https://vstoken\.dev\.azure\.com/.*"),
+}
 """Issuers whose tokens have traps that a kind of their own knows about."""
+GITLABS_OWN: Final = frozenset({"project_path", "pipeline_source", "job_id"})
+"""What tells the token of a GitLab at an address of one's own."""
 ANYONE: Final = re.compile(r"https://login\.microsoftonline\.com/(common|organizations|consumers)(/.*)?")
 """Not one issuer but a door to thousands."""
 
 SHARED: Final = {
-    "https://gitlab.com": ("namespace_id", "project_id"),
-    "https://agent.buildkite.com": ("organization_id", "pipeline_id"),
     "https://accounts.google.com": ("sub",),
     "https://oauth2.sigstore.dev/auth": ("sub",),
     "https://app.terraform.io": ("terraform_organization_id", "terraform_workspace_id"),
@@ -38,8 +45,9 @@ class OpenIdIssuer:
 
     def check_issuer(self, url: str, audience: str, *, place: str) -> None:
         """As in ``IssuerKind``: one issuer, and not one that has a kind of its own."""
-        if ELSEWHERE.fullmatch(url):
-            raise InputError("GitHub's tokens need more care", place=f"{place}.type", todo='write type = "github"')
+        for kind, issuer in ELSEWHERE.items():
+            if issuer.fullmatch(url):
+                raise InputError("its tokens need more care", place=f"{place}.type", todo=f'write type = "{kind}"')
         if ANYONE.fullmatch(url):
             raise InputError(
                 "anyone's tenant is behind this address",
@@ -59,7 +67,11 @@ class OpenIdIssuer:
         return conditions
 
     def check_claims(self, claims: Mapping[str, Any]) -> None:
-        """As in ``IssuerKind``: there is a subject."""
+        """As in ``IssuerKind``: there is a subject, and no trap that another kind knows about."""
+        if claims.keys() >= GITLABS_OWN:
+            raise JoseError(
+                "GitLab's tokens need more care", place="claims", todo='write type = "gitlab" in the trust file'
+            )
         if not isinstance(claims["sub"], str) or not claims["sub"]:
             raise JoseError("must name somebody", place="claims.sub")
 

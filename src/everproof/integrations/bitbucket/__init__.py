@@ -1,0 +1,1 @@
+"""Bitbucket: the tokens of its Pipelines."""

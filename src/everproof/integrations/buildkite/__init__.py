@@ -1,0 +1,1 @@
+"""Buildkite: the tokens of its jobs."""

@@ -1,0 +1,1 @@
+"""CircleCI: the tokens of its jobs."""

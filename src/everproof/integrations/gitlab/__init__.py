@@ -1,0 +1,1 @@
+"""GitLab: the tokens of its CI/CD jobs."""

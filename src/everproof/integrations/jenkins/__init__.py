@@ -1,0 +1,1 @@
+"""Jenkins: the tokens of its builds."""
