@@ -9,14 +9,12 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy.exc import DatabaseError
 
 from everproof.kernel.errors import Error
 from everproof.ledger import store
 from everproof.storage import Storage
-from everproof.storage.database import WRITER_LOCK
 from tests.durability.killing import kill_at_work
 from tests.durability.load import Answered, Plan, answered, open_ledger
 from tests.postgres import PostgreSQL
@@ -110,13 +108,5 @@ def test_nothing_answered_is_lost_when_killed_at_work_on_postgresql(tmp_path: Pa
     answers: dict[int, Answered] = {}
     for kill in range(KILLS):
         answers |= {one.index: one for one in kill_at_work(plan, chance, at_start=kill % 5 == 1)}
-        _wait_until_it_is_noticed(plan.url)
         assert what_is_lost(plan, answers) == []
     assert len(answers) > KILLS
-
-
-def _wait_until_it_is_noticed(url: str) -> None:
-    """The server ends the session of a dead process, and gives its lock back, when it next looks."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("set lock_timeout = '20s'")
-        connection.execute("select pg_advisory_lock(%s)", (WRITER_LOCK,))

@@ -13,7 +13,6 @@ from everproof.kernel.errors import ConflictError
 from everproof.storage import Storage
 from everproof.storage.migrate import NewerDatabaseError
 from tests.conftest import SettableClock
-from tests.postgres import PostgreSQL
 
 HOLDER = """
 import sys
@@ -61,11 +60,3 @@ def test_a_second_process_on_the_same_state_is_refused_by_name(database_url: str
         holder.kill()
     other = tmp_path / "other.db"
     Storage.open(f"sqlite:///{other}", state=state).close()  # the kernel gave the lock of the dead back
-
-
-def test_a_second_server_on_the_same_postgresql_is_refused(postgresql: PostgreSQL, tmp_path: Path) -> None:
-    database_url = postgresql.fresh()
-    storage = Storage.open(database_url, state=tmp_path / "one")
-    with pytest.raises(ConflictError, match="another Everproof server"):
-        Storage.open(database_url, state=tmp_path / "two")
-    storage.close()

@@ -11,7 +11,6 @@ from everproof.storage import Storage, Transaction
 from everproof.storage.migrate import NewerDatabaseError
 from everproof.storage.tables import feed
 from tests.conftest import SettableClock
-from tests.postgres import PostgreSQL
 
 
 def rows(storage: Storage) -> list[tuple[int, str]]:
@@ -152,14 +151,6 @@ def test_two_servers_on_one_folder_are_refused(tmp_path: Path) -> None:
         Storage.open(url, state=tmp_path)
     first.close()
     Storage.open(url, state=tmp_path).close()
-
-
-def test_two_writers_of_one_postgresql_database_are_refused(postgresql: PostgreSQL, clock: SettableClock) -> None:
-    url = postgresql.fresh()
-    first = Storage.open(url, clock=clock)
-    with pytest.raises(ConflictError, match="another Everproof server"):
-        Storage.open(url, clock=clock)
-    first.close()
 
 
 def test_a_newer_database_is_refused_and_left_as_it_is(database_url: str) -> None:

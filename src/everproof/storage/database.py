@@ -6,9 +6,9 @@ from typing import Any, Final
 from sqlalchemy import Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
-from everproof.kernel.errors import ConflictError, InputError, UnavailableError
+from everproof.kernel.errors import InputError, UnavailableError
 
 metadata: Final = MetaData()
 """Every room's tables; each is declared in its room's ``store.py``."""
@@ -25,8 +25,27 @@ LOCK_MILLISECONDS: Final = 3_000
 LOG_PAGES: Final = 8_000
 """Pages of SQLite's log (32 MB) at which a commit moves it into the database itself."""
 
-WRITER_LOCK: Final = 0x45_76_65_72_70_72_66
-"""The PostgreSQL advisory lock held, for its session, by the connection that writes."""
+SCHEMA_LOCK: Final = 0x45_76_65_72_70_72_66
+"""The PostgreSQL advisory lock that every connection that writes shares, and that whoever migrates has alone."""
+
+CONNECT_SECONDS: Final = 3
+SILENCE_SECONDS: Final = 3
+"""How long a connection that is cut off is believed in, by either side."""
+
+IDLE_MILLISECONDS: Final = 2_000
+"""How long a process may do nothing within its transaction: one that is paused gives the others way after it."""
+
+TURN_MILLISECONDS: Final = 5_000
+"""How long a process waits for its turn to write: longer than another may keep it."""
+
+POSTGRESQL_OPTIONS: Final = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 1,
+    "keepalives_interval": 1,
+    "keepalives_count": SILENCE_SECONDS - 1,
+    "tcp_user_timeout": SILENCE_SECONDS * 1000,
+    "application_name": "everproof",
+}
 
 
 def parse_url(url: str) -> URL:
@@ -54,8 +73,8 @@ def writer_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite_writer)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         return engine
-    engine = create_engine(url, poolclass=StaticPool)
-    event.listen(engine, "connect", _lock_postgresql_writer)
+    engine = create_engine(url, poolclass=StaticPool, isolation_level="READ COMMITTED", connect_args=POSTGRESQL_OPTIONS)
+    event.listen(engine, "connect", _prepare_postgresql_writer)
     return engine
 
 
@@ -67,15 +86,24 @@ def reader_engine(url: URL) -> Engine:
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
     return create_engine(
-        url, isolation_level="REPEATABLE READ", execution_options={"postgresql_readonly": True}, pool_pre_ping=True
+        url,
+        isolation_level="REPEATABLE READ",
+        execution_options={"postgresql_readonly": True},
+        pool_pre_ping=True,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args=POSTGRESQL_OPTIONS,
     )
 
 
+def follower_engine(url: URL) -> Engine:
+    """An engine for the one connection that hears what others commit."""
+    return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=POSTGRESQL_OPTIONS)
+
+
 def connect_writer(engine: Engine) -> None:
-    """Open the connection that writes; on PostgreSQL, only if no other process has one.
+    """Open the connection that writes.
 
     Raises:
-        ConflictError: another server writes to this database.
         UnavailableError: the database cannot be reached.
     """
     try:
@@ -113,18 +141,11 @@ def _prepare_sqlite_reader(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA query_only=ON")
 
 
-def _lock_postgresql_writer(connection: Any, _record: Any) -> None:
-    # Taken on the very connection that writes, at every connect: a connection that was lost and made anew has it again
-    # or fails, so there are never two writers.
-    from psycopg.errors import LockNotAvailable  # late: a server on SQLite never needs it
-
-    # A server that was killed holds it until PostgreSQL notices, so the next one waits a moment.
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute(f"set lock_timeout = {LOCK_MILLISECONDS}")
-            cursor.execute("select pg_advisory_lock(%s)", (WRITER_LOCK,))
-            cursor.execute("reset lock_timeout")
-        except LockNotAvailable as error:
-            connection.close()
-            raise ConflictError("another Everproof server writes to this database", todo="stop it first") from error
+def _prepare_postgresql_writer(connection: Any, _record: Any) -> None:
+    silence = SILENCE_SECONDS
+    connection.execute(
+        f"SET idle_in_transaction_session_timeout = {IDLE_MILLISECONDS}; SET lock_timeout = {TURN_MILLISECONDS};"
+        f"SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = {silence - 1};"
+        f"SET tcp_user_timeout = {silence * 1000}"
+    )
     connection.commit()

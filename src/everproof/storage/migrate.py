@@ -46,6 +46,21 @@ def require_current(engine: Engine) -> None:
             raise Error("the database is of an older version", todo="start the server once: it brings it up to date")
 
 
+def is_current(engine: Engine) -> bool:
+    """Whether the database is of this program's version.
+
+    Raises:
+        NewerDatabaseError: it is of a version that this program does not know.
+    """
+    with engine.begin() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == _known(connection).get_current_head()
+
+
+def newest() -> str | None:
+    """This program's version of a database."""
+    return ScriptDirectory(str(_SCRIPTS)).get_current_head()
+
+
 def _known(connection: Connection) -> ScriptDirectory:
     scripts = ScriptDirectory(str(_SCRIPTS))
     current = MigrationContext.configure(connection).get_current_revision()

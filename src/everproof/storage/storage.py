@@ -9,18 +9,32 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, select
+from sqlalchemy.engine import URL
 
 from everproof.kernel.clock import Clock, HighWaterClock, SystemClock, from_milliseconds
 from everproof.kernel.errors import ConflictError
 from everproof.storage.checkpointer import Checkpointer
-from everproof.storage.database import connect_writer, parse_url, reader_engine, sqlite_file, writer_engine
+from everproof.storage.database import (
+    connect_writer,
+    follower_engine,
+    parse_url,
+    reader_engine,
+    sqlite_file,
+    writer_engine,
+)
+from everproof.storage.feed import Listener
 from everproof.storage.migrate import migrate, require_current
+from everproof.storage.replicated import ReplicatedWriter
 from everproof.storage.tables import marks
-from everproof.storage.writer import Change, Listener, Transaction, Writer
+from everproof.storage.versions import join
+from everproof.storage.writer import Change, Transaction, Writer
 
 T = TypeVar("T")
 
 LOCK_NAME: Final = "lock"
+
+MAX_STALE_SECONDS: Final = 2.0
+"""What one of several processes may not know of the others before it says so and lets nothing happen."""
 
 
 class Storage:
@@ -30,6 +44,7 @@ class Storage:
         address = parse_url(url)
         self._lock = lock
         self._checkpointer: Checkpointer | None = None
+        self.max_stale_seconds = MAX_STALE_SECONDS
         self._writer: Writer | None = None
         self._reader = reader_engine(address)
         self._engine = writer_engine(address) if writing else None
@@ -43,14 +58,24 @@ class Storage:
         with self.reading() as connection:
             highest = connection.scalar(select(marks.c.value).where(marks.c.name == "highest_time")) or 0
         self.clock = HighWaterClock(clock, highest=from_milliseconds(highest))
-        self._writer = Writer(self._engine, self.clock) if self._engine is not None else None
+        self._writer = self._make_writer(address)
 
     def _prepare(self) -> None:
         if self._engine is None:
             require_current(self._reader)
-        else:
-            connect_writer(self._engine)
+            return
+        connect_writer(self._engine)
+        if self._engine.dialect.name == "sqlite":
             migrate(self._engine)
+        else:
+            join(self._engine)
+
+    def _make_writer(self, address: URL) -> Writer | None:
+        if self._engine is None:
+            return None
+        if self._engine.dialect.name == "sqlite":
+            return Writer(self._engine, self.clock)
+        return ReplicatedWriter(self._engine, self.clock, follower_engine(address))
 
     @classmethod
     def open(cls, url: str, *, state: Path | None = None, clock: Clock | None = None) -> "Storage":
@@ -108,10 +133,32 @@ class Storage:
         if self._writer is not None:
             self._writer.after_rollback(forget)
 
-    def subscribe(self, topic: str, listener: Listener) -> None:
-        """Call ``listener(key, body)`` for each durable feed row of ``topic``, in order."""
+    def subscribe(self, topic: str, listener: Listener, *, at_once: bool = False, decides: bool = True) -> None:
+        """Call ``listener(key, body)`` for each durable feed row of ``topic``, in order, on the event loop.
+
+        Where several processes write: ``at_once`` calls it in the thread that heard of the row, before the next change
+        is made; and ``decides`` says that such a row can change a decision, which is then made anew.
+        """
         if self._writer is not None:
-            self._writer.subscribe(topic, listener)
+            self._writer.subscribe(topic, listener, at_once=at_once, decides=decides)
+
+    @property
+    def generation(self) -> int | None:
+        """The last row of the feed that could change a decision, as memory has it; None where nobody else writes."""
+        return self._writer.feed.applied if isinstance(self._writer, ReplicatedWriter) else None
+
+    def stale_for(self) -> float:
+        """Seconds since memory was shown to be as the database is; 0 where nobody else writes to it."""
+        return self._writer.feed.stale_for() if isinstance(self._writer, ReplicatedWriter) else 0.0
+
+    def require_fresh(self) -> None:
+        """Hold that memory was as the database is within `MAX_STALE_SECONDS`.
+
+        Raises:
+            StaleError: it was not, so nothing can be allowed by it.
+        """
+        if isinstance(self._writer, ReplicatedWriter):
+            self._writer.feed.require_fresh(self.max_stale_seconds)
 
     async def start(self) -> None:
         """Start the writer's thread, for changes from this event loop."""

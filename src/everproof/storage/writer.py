@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Engine, bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from everproof.kernel.clock import HighWaterClock, milliseconds
-from everproof.kernel.errors import UnavailableError
+from everproof.kernel.errors import Error, UnavailableError
+from everproof.storage.feed import Listener
 from everproof.storage.prepared import Prepared, Rows
 from everproof.storage.tables import feed, marks
 
@@ -26,7 +27,11 @@ T_co = TypeVar("T_co", covariant=True)
 S = TypeVar("S")
 
 _ADD_TO_FEED: Final = Rows(feed)
-_MARK: Final = Prepared(update(marks).where(marks.c.name == "highest_time").values(value=bindparam("time")))
+_MARK: Final = Prepared(
+    update(marks)
+    .where(marks.c.name == "highest_time", marks.c.value < bindparam("time"))
+    .values(value=bindparam("time"))
+)
 
 MARK_EVERY_MILLISECONDS: Final = 1_000
 """How often the highest time seen is kept: it need only hold a clock to within the skew that is allowed anyway."""
@@ -38,12 +43,19 @@ class Transaction:
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
         self.now = now
+        self.generation: int | None = None
+        """Where several processes write: the last row of the feed, as of now, that can change a decision."""
         self.published: list[tuple[str, str, bytes]] = []
+        self.wakes = False
         self._staged: dict[str, Any] = {}
 
-    def publish(self, topic: str, key: str, body: bytes = b"") -> None:
-        """Add a row to the feed in this commit; subscribers hear of it once it is durable."""
+    def publish(self, topic: str, key: str, body: bytes = b"", *, quiet: bool = False) -> None:
+        """Add a row to the feed in this commit; subscribers hear of it once it is durable.
+
+        ``quiet``: other processes are not woken for it, and hear of it when they look or write themselves.
+        """
         self.published.append((topic, key, body))
+        self.wakes = self.wakes or not quiet
 
     def staged(self, name: str, factory: Callable[[], S]) -> S:
         """The value that ``name`` gathers in this batch, made by ``factory`` when first asked for."""
@@ -60,7 +72,6 @@ class Change(Protocol[T_co]):
         ...
 
 
-Listener: TypeAlias = Callable[[str, bytes], None]
 _Waiting: TypeAlias = tuple[Change[Any], "asyncio.Future[Any]"]
 
 
@@ -94,7 +105,7 @@ class Writer:
         """Call ``forget`` when a batch was rolled back, so that nothing keeps in memory what was not committed."""
         self._after_rollback.append(forget)
 
-    def subscribe(self, topic: str, listener: Listener) -> None:
+    def subscribe(self, topic: str, listener: Listener, *, at_once: bool = False, decides: bool = True) -> None:  # noqa: ARG002 - of use where several processes write
         """Call ``listener(key, body)`` for each feed row of ``topic``, in order, once it is durable."""
         self._listeners[topic].append(listener)
 
@@ -193,9 +204,12 @@ class Writer:
         alive = list(range(len(changes)))
         while alive:
             at = None
+            opened = False
             try:
                 with (connection := self._connected()).begin():
                     tx = Transaction(connection, self._clock.now())
+                    self._open(tx)
+                    opened = True
                     for at in alive:
                         results[at] = (changes[at](tx), None)
                     at = None
@@ -204,11 +218,11 @@ class Writer:
                     self._write_feed(tx)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer of the change that raised it
                 self._forget()
-                lost = isinstance(error, DBAPIError) and error.connection_invalidated
+                lost = not opened or (isinstance(error, DBAPIError) and error.connection_invalidated)
                 if at is None and not lost and len(alive) > 1:
                     return self._commit_one_by_one(changes, alive, results)
                 if at is None or lost:  # the commit or the database failed, so all of them did
-                    failed = _unavailable(error) if lost else error
+                    failed = _unavailable(error) if lost and not isinstance(error, Error) else error
                     self._trouble = str(failed) if lost or isinstance(error, DBAPIError) else self._trouble
                     for index in alive:
                         results[index] = (None, failed)
@@ -216,10 +230,17 @@ class Writer:
                 results[at] = (None, error)
                 alive.remove(at)
             else:
-                self._seq += len(tx.published)
+                self._committed(tx)
                 self._trouble = None
                 return results, tx.published
         return results, []
+
+    def _open(self, tx: Transaction) -> None:
+        """Do what comes first in a batch's transaction. What it raises is of the whole batch."""
+
+    def _committed(self, tx: Transaction) -> None:
+        """Note that the batch is durable."""
+        self._seq += len(tx.published)
 
     def _connected(self) -> Connection:
         """The connection that writes, kept between batches: taking it from the pool costs a tenth of a small one."""

@@ -1,0 +1,63 @@
+"""Several versions of this program on one PostgreSQL database: refused, and never half done.
+
+Every connection that writes shares a lock for as long as it lives, and holds it from before it looks at the version.
+Whoever migrates has the lock alone. A connection that was lost looks again.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+
+from everproof.kernel.errors import ConflictError
+from everproof.storage.database import LOCK_MILLISECONDS, SCHEMA_LOCK
+from everproof.storage.migrate import is_current, migrate, newest
+
+_SHARE: Final = f"SELECT pg_advisory_lock_shared({SCHEMA_LOCK})"
+_UNSHARE: Final = f"SELECT pg_advisory_unlock_shared({SCHEMA_LOCK})"
+_TAKE: Final = f"SELECT pg_advisory_lock({SCHEMA_LOCK})"
+_GIVE: Final = f"SELECT pg_advisory_unlock({SCHEMA_LOCK})"
+_VERSION: Final = "SELECT version_num FROM alembic_version"
+
+
+def join(engine: Engine) -> None:
+    """Bring the database of ``engine``'s one connection to this program's version, and keep it there while it lives.
+
+    Raises:
+        NewerDatabaseError: it is of a version that this program does not know.
+        ConflictError: servers of an older version write to it.
+    """
+    _run(engine, _SHARE, "a server of an older version, or one that migrates, has this database")
+    if not is_current(engine):
+        # Given back before it is asked for alone: of two that start, each would wait for the other.
+        _run(engine, _UNSHARE)
+        _run(engine, _TAKE, "servers of an older version write to this database")
+        migrate(engine)
+        _run(engine, _SHARE)
+        _run(engine, _GIVE)
+    event.listen(engine, "connect", _rejoin)
+
+
+def _run(engine: Engine, statement: str, otherwise: str = "") -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
+        try:
+            connection.exec_driver_sql(statement)
+        except OperationalError as error:
+            if not otherwise:
+                raise
+            raise ConflictError(otherwise, todo="stop them all, then start this one") from error
+        connection.commit()
+
+
+def _rejoin(connection: Any, _record: Any) -> None:
+    """Share the lock anew: whoever migrated meanwhile ended this process's part in it."""
+    connection.execute(_SHARE)
+    version = connection.execute(_VERSION).fetchone()
+    connection.commit()
+    if version is None or version[0] != newest():
+        connection.close()
+        raise ConflictError(
+            "the database was brought to another version while this server had lost it",
+            todo="start this server anew, with the version of the others",
+        )
