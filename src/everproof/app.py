@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from everproof.authorize import Authorizer
 from everproof.authorize.bundles import Bundles, ruling
 from everproof.authorize.doors import doors_of
+from everproof.delivery import Runs
 from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
 from everproof.identity.outbound import Outbound
@@ -59,6 +60,7 @@ class Everproof:
         self.identity = Identity(
             storage, self.signing, outbound, issuer=settings.issuer, token_endpoint=f"{settings.issuer}/oauth/token"
         )
+        self.runs = Runs(storage, self.identity, issuer=settings.issuer)
         bundle = ruling(storage)
         self.authorizer = Authorizer(
             storage,

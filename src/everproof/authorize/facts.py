@@ -21,12 +21,14 @@ class FactSource(Protocol):
 
 
 def facts_of_proof(proof: Proof, at: datetime) -> tuple[Fact, ...]:
-    """How the principal was proven, how long ago, whether with a key, and who vouches for it."""
-    facts = (
+    """How the principal was proven, how long ago, whether with a key, for which stage, and who vouches for it."""
+    facts: tuple[Fact, ...] = (
         Fact("proof_kind", proof.kind, proof.at, SOURCE),
         Fact("proof_age", max(0, int((at - proof.at).total_seconds())), at, SOURCE),
         Fact("key_bound", proof.key is not None, proof.at, SOURCE),
     )
+    if stage := proof.claims.get("stage"):
+        facts = (*facts, Fact("stage", stage, proof.at, SOURCE))
     if proof.vouched_by is None:
         return facts
     return (*facts, Fact("asked_by", entity(proof.vouched_by.type, proof.vouched_by.id), proof.at, SOURCE))

@@ -49,7 +49,10 @@ class Directory(Protocol):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says. ``recorded``: the principal is in the directory, so the token carries its name alone."""
+    """What a token says. ``recorded``: the principal is in the directory, so the token carries its name alone.
+
+    ``stage`` is the one stage of a pipeline that the token is good for, and all that descends from it.
+    """
 
     credential: str
     principal: Principal
@@ -65,6 +68,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     actor: Attributes = NOTHING
     may_act: str | None = None
     recorded: bool = False
+    stage: str = ""
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +107,7 @@ class _Claims(msgspec.Struct, frozen=True):
     cnf: dict[str, str] = {}
     act: dict[str, Any] = {}
     may_act: dict[str, str] = {}
+    stage: str = ""
 
 
 class _Named(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -162,6 +167,8 @@ class AccessTokens:
             claims["act"] = grant.actor
         if grant.may_act is not None:
             claims["may_act"] = {"sub": grant.may_act}
+        if grant.stage:
+            claims["stage"] = grant.stage
         algorithm: TokenAlgorithm = "RS256" if grant.audience in self._rs256 else "ES256"
         key = self._signing.current(algorithm)
         return compact(self._header("JWT" if plain_jwt else _TYPE, key.kid, algorithm), claims, algorithm, key.private)
@@ -233,7 +240,10 @@ class AccessTokens:
         key, bound_by = claims.cnf.get("jkt"), _JKT
         if key is None:
             key, bound_by = claims.cnf.get("x5t#S256"), _X5T
-        said = {"client": claims.client_id, "scope": list(scope), "act": claims.act, "space": claims.space}
+        said = {
+            "client": claims.client_id, "scope": list(scope), "act": claims.act, "space": claims.space,
+            "stage": claims.stage,
+        }  # fmt: skip
         return AccessToken(
             proof=Proof(
                 kind="access-token",

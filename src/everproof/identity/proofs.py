@@ -7,7 +7,7 @@ from everproof.identity.directory import Directory
 from everproof.identity.records import KeyRecord
 from everproof.identity.ssh_keys import SshKeyError, SshPublicKey, read_blob
 from everproof.kernel.errors import UnauthenticatedError
-from everproof.kernel.words import Proof
+from everproof.kernel.words import NOTHING, Proof
 
 
 class Proofs:
@@ -45,7 +45,7 @@ class Proofs:
             )
         return Proof(
             kind=kind, principal=proof.principal, at=at, credential=proof.credential, key=proof.key,
-            expires=proof.expires, claims={"ssh_key": key.fingerprint},
+            expires=proof.expires, claims={**proof.claims, "ssh_key": key.fingerprint},
         )  # fmt: skip
 
     def _on_record(self, key: SshPublicKey, record: KeyRecord, kind: str, at: datetime) -> Proof:
@@ -67,7 +67,7 @@ class Proofs:
             return None
         return Proof(
             kind=found.kind, principal=found.proven, at=found.issued, credential=found.id, key=name,
-            expires=found.expires,
+            expires=found.expires, claims={"stage": found.source["stage"]} if "stage" in found.source else NOTHING,
         )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from everproof.server.tlog import Tlog
 from everproof.server.witness import WitnessDoor
 
 TITLE: Final = "Everproof"
+from everproof.server.runs import RunsDoor
 
 
 def application(app: Everproof) -> Application:
@@ -97,3 +98,4 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         )
         routes += git_routes(door)
     return routes
+        *RunsDoor(app.authorizer, app.runs, callers, identity.dpop, issuer=settings.issuer).routes(),

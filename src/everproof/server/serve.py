@@ -73,6 +73,7 @@ async def serve(app: Everproof, *, ready: Callable[[Listening], None] | None = N
         _log.info("stopping")
         if renewing is not None:
             renewing.cancel()
+        app.runs.stop()  # whoever waits to be told is answered, so that the listener need not wait for them
         await listener.stop()
         await app.stop()
         if end_traces is not None:
