@@ -7,6 +7,7 @@ import msgspec
 
 from everproof.identity import credential_store as store
 from everproof.identity.access_tokens import AccessTokens
+from everproof.identity.certificates import ClientCertificates
 from everproof.identity.client_assertion import ClientAssertions, ClientKey
 from everproof.identity.credentials import Credentials
 from everproof.identity.dpop import Dpop
@@ -14,7 +15,9 @@ from everproof.identity.exchange import Exchange, Plan, TokenReply
 from everproof.identity.external import ExternalTokens
 from everproof.identity.jose import read_jws
 from everproof.identity.jwk import VerificationKey
+from everproof.identity.outbound import Outbound
 from everproof.identity.records import Credential
+from everproof.identity.spiffe_bundles import SpiffeBundles
 from everproof.identity.token_request import TokenRequest, read_token_request
 from everproof.kernel.words import Principal, Ref
 from everproof.keys import SigningKeys
@@ -67,6 +70,7 @@ class TokenService:
             tokens=self.tokens,
             external=external,
             assertions=self.assertions,
+            certificates=ClientCertificates(SpiffeBundles(Outbound(), storage.clock), storage.clock, self.credentials),
             dpop=self.dpop,
             credentials=self.credentials,
             token_endpoint=TOKEN_ENDPOINT,

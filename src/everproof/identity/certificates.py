@@ -4,6 +4,7 @@ A certificate that names a workload is an SVID: the bundle of its own trust doma
 Any other is a certificate of an organisation's authority. Either makes a principal by a trust binding.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -64,9 +65,15 @@ class Presented(msgspec.Struct, frozen=True):
 class Certified(msgspec.Struct, frozen=True):
     """Whom a certificate proves, until when, and in which space."""
 
+    name: str
     proof: Proof
     space: str
     expires: datetime
+
+    @property
+    def mark(self) -> bytes:
+        """Under what its first use for a token is kept."""
+        return hashlib.sha256(b"certificate\0" + self.name.encode()).digest()
 
 
 def presented(chain: Sequence[bytes], at: datetime, *, by: Ref | None = None) -> Presented:
@@ -172,7 +179,7 @@ class ClientCertificates:
             kind=kind, principal=principal, at=shown.at, credential=certificate_credential(shown.name), key=shown.name,
             expires=path.expires, claims={"binding": binding.name, "certificate": told},
         )  # fmt: skip
-        return Certified(proof, binding.space, path.expires)
+        return Certified(shown.name, proof, binding.space, path.expires)
 
     def _workload(
         self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate]

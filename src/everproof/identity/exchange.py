@@ -5,13 +5,14 @@ what; ``issue`` is done within the commit of the decision that allows it.
 """
 
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from everproof.identity.access_tokens import MAX_LIFETIME, AccessToken, AccessTokens, Grant, subject
+from everproof.identity.access_tokens import MAX_LIFETIME, AccessToken, AccessTokens, Binding, Grant, subject
+from everproof.identity.certificates import Certified, ClientCertificates, Presented
 from everproof.identity.client_assertion import ASSERTION_TYPE, ClientAssertion, ClientAssertions
-from everproof.identity.credentials import Credentials
+from everproof.identity.credentials import Credentials, certificate_credential
 from everproof.identity.dpop import Dpop, DpopError
 from everproof.identity.external import ExternalToken, ExternalTokens
 from everproof.identity.jose import JoseError
@@ -25,6 +26,7 @@ from everproof.identity.oauth import (
 from everproof.identity.records import MAIN, Credential
 from everproof.identity.replay_store import bind_first_use, spend
 from everproof.identity.token_request import TokenRequest
+from everproof.identity.x509 import CertificateError
 from everproof.kernel.clock import HighWaterClock
 from everproof.kernel.errors import RefusedError
 from everproof.kernel.ids import new_id
@@ -40,6 +42,10 @@ ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - th
 ACTION: Final = Action("token:exchange")
 
 
+Source: TypeAlias = ExternalToken | ClientAssertion | Certified | AccessToken
+"""What can be presented for a token."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What may be issued if policy allows ``proof`` to do ``action`` to ``resource``. Made by ``prepare`` alone.
 
@@ -50,7 +56,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     action: Action = ACTION
     resource: Resource
     context: Attributes
-    source: ExternalToken | ClientAssertion | AccessToken | None
+    source: Source | None
+    bound_by: Binding = "jkt"
     client: str
     audience: str
     lifetime: timedelta
@@ -67,7 +74,7 @@ class TokenReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the token endpoint answers (RFC 6749, section 5.1; RFC 8693, section 2.2.1). Times are in seconds."""
 
     access_token: str
-    token_type: Literal["DPoP", "N_A"]
+    token_type: Literal["DPoP", "Bearer", "N_A"]
     expires_in: int
     issued_token_type: str = ""
     scope: str = ""
@@ -87,6 +94,7 @@ class Exchange:
         tokens: AccessTokens,
         external: ExternalTokens,
         assertions: ClientAssertions,
+        certificates: ClientCertificates,
         dpop: Dpop,
         credentials: Credentials,
         token_endpoint: str,
@@ -95,12 +103,15 @@ class Exchange:
         self._tokens = tokens
         self._external = external
         self._assertions = assertions
+        self._certificates = certificates
         self._dpop = dpop
         self._credentials = credentials
         self._endpoint = token_endpoint
 
-    async def prepare(self, request: TokenRequest, *, dpop: str | None) -> Plan:
+    async def prepare(self, request: TokenRequest, *, dpop: str | None, shown: Presented | None = None) -> Plan:
         """Verify all that ``request`` presents; ``dpop`` is the proof of the key that the token will belong to.
+
+        Without it, the token will belong to ``shown``, the certificate that the client came with (RFC 8705).
 
         Raises:
             OAuthError: the request cannot be answered.
@@ -110,7 +121,7 @@ class Exchange:
         """
         self._clock.issuing_time()
         if request.grant_type == CLIENT_CREDENTIALS:
-            return self._for_client(request, dpop)
+            return self._for_client(request, dpop, shown)
         if request.grant_type != EXCHANGE:
             raise UnsupportedGrantError("there is no such grant here", place="grant_type", todo=f"use {EXCHANGE}")
         if request.client_assertion is not None:
@@ -120,9 +131,9 @@ class Exchange:
         if request.subject_token_type in {JWT, ID_TOKEN}:
             if request.actor_token is not None:
                 raise InvalidRequestError("only our own tokens are delegated", place="actor_token")
-            return await self._for_external(request, dpop)
+            return await self._for_external(request, dpop, shown)
         if request.subject_token_type == ACCESS_TOKEN:
-            return self._for_own(request, dpop)
+            return self._for_own(request, dpop, shown)
         todo = f"use {JWT} or {ACCESS_TOKEN}"
         raise InvalidRequestError("a kind of token that is not exchanged", place="subject_token_type", todo=todo)
 
@@ -131,7 +142,8 @@ class Exchange:
         request: TokenRequest,
         proof: Proof,
         *,
-        source: ExternalToken | ClientAssertion | AccessToken | None,
+        source: Source | None,
+        bound_by: Binding = "jkt",
         client: str,
         latest: datetime | None = None,
         within: tuple[str, ...] = (),
@@ -159,6 +171,7 @@ class Exchange:
             ),
             context={"scope": list(scope), "lifetime": int(lifetime.total_seconds()), "key_bound": not plain_jwt},
             source=source,
+            bound_by=bound_by,
             client=client,
             audience=audience,
             lifetime=lifetime,
@@ -195,12 +208,13 @@ class Exchange:
         )  # fmt: skip
         grant = Grant(
             credential=issued.id, principal=proof.principal, client=plan.client, audience=plan.audience, key=key,
-            proven=proof.at, issued=tx.now, expires=issued.expires, scope=plan.scope, space=plan.space,
-            actor=plan.actor, may_act=plan.may_act, recorded=plan.recorded,
+            bound_by=plan.bound_by, proven=proof.at, issued=tx.now, expires=issued.expires, scope=plan.scope,
+            space=plan.space, actor=plan.actor, may_act=plan.may_act, recorded=plan.recorded,
+            stage=proof.claims.get("stage", ""),
         )  # fmt: skip
         return TokenReply(
             access_token=self._tokens.mint(grant, plain_jwt=plan.plain_jwt),
-            token_type="N_A" if plan.plain_jwt else "DPoP",
+            token_type="N_A" if plan.plain_jwt else "DPoP" if plan.bound_by == "jkt" else "Bearer",
             expires_in=int((issued.expires - tx.now).total_seconds()),
             issued_token_type=JWT if plan.plain_jwt else ACCESS_TOKEN,
             scope=" ".join(plan.scope),
@@ -211,50 +225,81 @@ class Exchange:
         """The credential that the new one descends from; the replay of what was presented is decided here."""
         source, proof = plan.source, plan.proof
         if isinstance(source, ExternalToken):
-            assert proof.key is not None
-            use = bind_first_use(tx, source.id, proof.key, source.expires, new_id("cred"))
-            if use.new:
-                self._credentials.issue(
-                    tx,
-                    Credential(
-                        id=use.credential, parent=None, kind=proof.kind, principal=proof.principal.ref, key=proof.key,
-                        issued=proof.at, expires=source.expires, audience=self._tokens.issuer, scope=(),
-                        source=_summary(source), proven=proof.principal,
-                    ),
-                )  # fmt: skip
-            elif not use.recent and not self._credentials.is_live(use.credential):
-                raise RefusedError("what this token stands for was revoked")
-            return use.credential
+            return self._root(tx, source.id, self._credential(plan, new_id("cred"), source.expires, _summary(source)))
+        if isinstance(source, Certified):
+            credential = certificate_credential(source.name)
+            root = self._credential(plan, credential, source.expires, source.proof.claims)
+            return self._root(tx, source.mark, msgspec.structs.replace(root, key=source.name))
         if isinstance(source, ClientAssertion):
             spend(tx, source.id, source.expires)
         if proof.credential is not None and not self._credentials.is_live(proof.credential):
             raise RefusedError("the credential that this comes from was revoked")
         return proof.credential
 
-    async def _for_external(self, request: TokenRequest, dpop: str | None) -> Plan:
+    def _credential(self, plan: Plan, id_: str, expires: datetime, source: Attributes) -> Credential:
+        proof = plan.proof
+        assert proof.key is not None
+        return Credential(
+            id=id_, parent=None, kind=proof.kind, principal=proof.principal.ref, key=proof.key, issued=proof.at,
+            expires=expires, audience=self._tokens.issuer, scope=(), source=source, proven=proof.principal,
+        )  # fmt: skip
+
+    def _root(self, tx: Transaction, mark: bytes, root: Credential) -> str:
+        """The credential that what was presented is: ``root`` at its first use, and the same from then on."""
+        assert root.key is not None
+        use = bind_first_use(tx, mark, root.key, root.expires, root.id)
+        if use.new:
+            self._credentials.issue(tx, root)
+        elif not use.recent and not self._credentials.is_live(use.credential):
+            raise RefusedError("what this token stands for was revoked")
+        return use.credential
+
+    async def _for_external(self, request: TokenRequest, dpop: str | None, shown: Presented | None) -> Plan:
         assert request.subject_token is not None
         try:
             token = await self._external.verify(request.subject_token)
         except JoseError as error:
             raise _bad_token(error, "subject_token") from error
-        proof = msgspec.structs.replace(token.proof, key=self._key(dpop))
+        key, bound_by = self._key(dpop, shown)
+        proof = msgspec.structs.replace(token.proof, key=key)
         client = subject(proof.principal.ref)
-        return self.plan(request, proof, source=token, client=client, latest=token.expires, space=token.space)
+        return self.plan(
+            request, proof, source=token, bound_by=bound_by, client=client, latest=token.expires, space=token.space
+        )
 
-    def _for_client(self, request: TokenRequest, dpop: str | None) -> Plan:
+    def _for_client(self, request: TokenRequest, dpop: str | None, shown: Presented | None) -> Plan:
+        if request.client_assertion is None and shown is not None:
+            return self._for_holder(request, dpop, shown)
         if request.client_assertion_type != ASSERTION_TYPE or not request.client_assertion:
             todo = f"send a client_assertion of type {ASSERTION_TYPE}"
             raise InvalidClientError(
                 "clients prove themselves with a signed assertion", place="client_assertion", todo=todo
             )
         assertion = self._assertions.verify(request.client_assertion, client_id=request.client_id)
-        proof = msgspec.structs.replace(assertion.proof, key=self._key(dpop))
-        return self.plan(request, proof, source=assertion, client=assertion.client, recorded=True)
+        key, bound_by = self._key(dpop, shown)
+        proof = msgspec.structs.replace(assertion.proof, key=key)
+        return self.plan(request, proof, source=assertion, bound_by=bound_by, client=assertion.client, recorded=True)
 
-    def _for_own(self, request: TokenRequest, dpop: str | None) -> Plan:
+    def _for_holder(self, request: TokenRequest, dpop: str | None, shown: Presented) -> Plan:
+        """A client that the certificate of its connection proves (RFC 8705, section 2.1)."""
+        try:
+            certified = self._certificates.certify(shown)
+        except CertificateError as error:
+            raise InvalidClientError(error.message, place=error.place, todo=error.todo) from error
+        client = subject(certified.proof.principal.ref)
+        if request.client_id not in {None, client}:
+            raise InvalidClientError(f"the certificate is that of {client}", place="client_id")
+        key, bound_by = self._key(dpop, shown)
+        proof = msgspec.structs.replace(certified.proof, key=key)
+        return self.plan(
+            request, proof, source=certified, bound_by=bound_by, client=client, latest=certified.expires,
+            space=certified.space,
+        )  # fmt: skip
+
+    def _for_own(self, request: TokenRequest, dpop: str | None, shown: Presented | None) -> Plan:
         assert request.subject_token is not None
         token = self._own(request.subject_token, "subject_token")
-        proof, key, actor = token.proof, token.key, token.actor
+        proof, key, bound_by, actor = token.proof, token.key, token.bound_by, token.actor
         latest = token.expires
         if request.actor_token is not None:
             if request.actor_token_type != ACCESS_TOKEN:
@@ -265,17 +310,21 @@ class Exchange:
                 raise InvalidRequestError(
                     f"the token does not let {name} act for its subject", place="subject_token.may_act"
                 )
-            key, latest = acting.key, min(latest, acting.expires)
+            key, bound_by, latest = acting.key, acting.bound_by, min(latest, acting.expires)
             actor = {"sub": name, "credential": acting.credential, **({"act": actor} if actor else {})}
-            proof = msgspec.structs.replace(proof, key=key, vouched_by=acting.proof.principal.ref)
+            said = _within_stage(proof.claims, acting.proof.claims)
+            proof = msgspec.structs.replace(proof, key=key, vouched_by=acting.proof.principal.ref, claims=said)
         if key is None:
             raise InvalidRequestError("the token is bound to no key", place="subject_token")
         # Its scope bounds what comes out (``within``), and does not have to name the exchange itself.
         claims = {name: value for name, value in proof.claims.items() if name != "scope"}
         proof = msgspec.structs.replace(proof, claims={**claims, "narrowed_from": list(token.scope)})
-        self._key(dpop, key)
+        if bound_by == "jkt":
+            self._key(dpop, None, key)
+        else:
+            self._require_certificate(dpop, shown, key)
         return self.plan(
-            request, proof, source=token, client=token.client, latest=latest, within=token.scope,
+            request, proof, source=token, bound_by=bound_by, client=token.client, latest=latest, within=token.scope,
             space=token.space, actor=actor, recorded=token.recorded,
         )  # fmt: skip
 
@@ -285,11 +334,22 @@ class Exchange:
         except JoseError as error:
             raise _bad_token(error, place) from error
 
-    def _key(self, dpop: str | None, key: str | None = None) -> str:
+    def _key(self, dpop: str | None, shown: Presented | None, key: str | None = None) -> tuple[str, Binding]:
         """Last of all checks: a proof is used up by being verified, and only good tokens may use memory for it."""
-        if dpop is None:
+        if dpop is not None:
+            return self._dpop.verify(dpop, method="POST", url=self._endpoint, key=key), "jkt"
+        if shown is None:
             raise DpopError("no key was shown", todo="send a DPoP proof: every token is bound to a key")
-        return self._dpop.verify(dpop, method="POST", url=self._endpoint, key=key)
+        self._certificates.certify(shown)
+        return shown.name, "x5t#S256"
+
+    def _require_certificate(self, dpop: str | None, shown: Presented | None, name: str) -> None:
+        """A token that is bound to a certificate begets only such that are bound to the same."""
+        if shown is None or shown.name != name:
+            raise InvalidRequestError("the token is bound to another certificate than was shown", place="subject_token")
+        if dpop is not None:
+            raise InvalidRequestError("the token is bound to a certificate, and stays so", place="header dpop")
+        self._certificates.certify(shown)
 
 
 def _summary(token: ExternalToken) -> Attributes:
@@ -302,6 +362,14 @@ def _bad_token(error: JoseError, place: str) -> InvalidRequestError:
     return InvalidRequestError(
         error.message, place=f"{place}: {error.place}" if error.place else place, todo=error.todo
     )
+
+
+def _within_stage(said: Attributes, actor: Attributes) -> Attributes:
+    """What the subject's token says, within the actor's stage: nobody leaves a stage by acting for another."""
+    stage = actor.get("stage")
+    if stage is not None and said.get("stage") not in {None, stage}:
+        raise InvalidRequestError("the two tokens are for different stages", place="actor_token")
+    return said if stage is None else {**said, "stage": stage}
 
 
 def _is_plain(requested: str | None) -> bool:

@@ -52,6 +52,7 @@ class Identity:
             tokens=self.tokens,
             external=self.external,
             assertions=ClientAssertions(self.directory, clock, issuer=issuer, token_endpoint=token_endpoint),
+            certificates=self.certificates,
             dpop=self.dpop,
             credentials=self.credentials,
             token_endpoint=token_endpoint,

@@ -123,19 +123,22 @@ class Callers:
             raise NoTokenError("a proxy proves nobody but its clients, and this client came without a certificate")
         return proof
 
-    def certificate(self, scope: Scope) -> Presented | None:
+    def certificate(self, scope: Scope, found: dict[bytes, bytes]) -> Presented | None:
         """The certificate that the caller, who may have no token yet, came with; of a proxy, that of its client.
+
+        ``found`` has the headers that a proxy may send, and whatever else was picked with them.
 
         Raises:
             RefusedError: somebody who is no proxy says which it was.
             InputError: what a proxy says cannot be read.
         """
         shown = certificate_of(scope)
-        found = picked(scope, HEADERS)
-        if not found:
+        if HEADERS.isdisjoint(found):
             return None if shown is None or self._is_proxy(shown) else shown
         if shown is None:
-            raise ForgedError(next(iter(found)), "a caller without a certificate of its own")
+            raise ForgedError(
+                next(name for name in HEADERS if name in found), "a caller without a certificate of its own"
+            )
         return self._client(found, self._certify(shown).proof.principal.ref, shown)
 
     def _prove(self, scope: Scope, found: dict[bytes, bytes], shown: Presented | None, owned: set[str] | None) -> Proof:

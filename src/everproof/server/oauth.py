@@ -19,9 +19,10 @@ from everproof.kernel.words import Action, Fact
 from everproof.keys import SigningKeys
 from everproof.server.caller import Callers
 from everproof.server.denial import explained
+from everproof.server.forwarded import HEADERS
 from everproof.server.http import BareRoute, Call, Reply, Route
 from everproof.server.http.body import form_pairs, read_body, require_media
-from everproof.server.http.call import FORM, send_json
+from everproof.server.http.call import FORM, picked, send_json
 from everproof.server.http.route import Declaration
 from everproof.server.resources import SERVER, credential_resource
 from everproof.storage import Transaction
@@ -36,6 +37,7 @@ MAX_FORM: Final = 64 * 1024
 
 _INTROSPECTION: Final = Action("token:introspect")
 _REVOCATION: Final = Action("credential:revoke")
+_SHOWN: Final = HEADERS | {b"dpop"}
 _PRAGMA: Final = (b"pragma", b"no-cache")
 _CACHED: Final = "public, max-age=300"
 """Keys are published a day before they sign, so nobody who keeps them for minutes is surprised."""
@@ -155,7 +157,13 @@ class OAuth:
         """Exchange what is presented for a token bound to the caller's key."""
         require_media(scope, FORM)
         request = read_token_request(form_pairs(await read_body(scope, receive, limit=MAX_FORM)))
-        plan = await self._exchange.prepare(request, dpop=Call(scope).header(b"dpop"))
+        found = picked(scope, _SHOWN)
+        dpop = found.get(b"dpop")
+        plan = await self._exchange.prepare(
+            request,
+            dpop=None if dpop is None else dpop.decode("latin-1"),
+            shown=self._callers.certificate(scope, found),
+        )
         outcome = await self._authorizer.authorize(
             plan.proof,
             plan.action,
@@ -245,7 +253,8 @@ def _metadata(issuer: str) -> dict[str, Any]:
         "introspection_endpoint": issuer + INTROSPECT,
         "revocation_endpoint": issuer + REVOKE,
         "grant_types_supported": [EXCHANGE, CLIENT_CREDENTIALS],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "tls_client_auth", "none"],
+        "tls_client_certificate_bound_access_tokens": True,
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
         "client_assertion_types_supported": [ASSERTION_TYPE],
         "subject_token_types_supported": [JWT, ACCESS_TOKEN],
