@@ -15,7 +15,7 @@ from everproof.authorize.facts import FactSource, facts_of_proof
 from everproof.authorize.outcome import _SEAL, Allowed, Audience, Denied
 from everproof.authorize.record import DecisionRecord, record_of
 from everproof.kernel.canonical import encode
-from everproof.kernel.errors import RefusedError
+from everproof.kernel.errors import RefusedError, UnavailableError
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import (
     MAIN_SPACE,
@@ -49,6 +49,12 @@ PERSON: Final = "User"
 space's, since a key for each job would be a key for each run."""
 
 _REVOKED: Final = "the credential was revoked"
+
+ATTEMPTS: Final = 5
+"""How often a decision is made anew because another server changed what it was made by, before the caller is told."""
+
+_RECORDED: Final = frozenset({"User", "Service", "Machine", "Device"})
+"""Principals that exist only while they are on record; a job is what its proof says."""
 
 Liveness: TypeAlias = Callable[[str], bool]
 """Whether a credential is neither revoked nor over."""
@@ -104,28 +110,32 @@ class Authorizer:
         Raises:
             UnavailableError: nothing could be recorded, so nothing was decided.
         """
-        engine = self.engine
-        at = self._storage.clock.now()
-        known = self._gather(proof, action, resource, facts, at)
-        asked = Request(
-            proof.principal,
-            action,
-            resource,
-            {**({SAID: context} if context else NOTHING), **{fact.name: fact.value for fact in known}},
-            self._around(proof),
-        )
-        verdict = engine.decide(asked)
-        kept = _Pending(
-            self._ledger, self._is_live, engine.version, proof, asked, verdict, known, at, detail, mode, request
-        )
-
-        decided = await self._storage.write(_Decided(kept, within, self._refusal(proof, action)))
+        given, shown = tuple(facts), proof.principal
+        for _ in range(ATTEMPTS):
+            self._storage.require_fresh()
+            generation, engine, at = self._storage.generation, self.engine, self._storage.clock.now()
+            known = self._gather(proof, action, resource, given, at)
+            asked = self._asked(proof, action, resource, context, known)
+            verdict = engine.decide(asked)
+            kept = _Pending(
+                self._ledger, self._is_live, engine.version, proof, asked, verdict, known, at, detail, mode, request
+            )
+            decided = await self._storage.write(_Decided(kept, within, self._refusal(proof, action), generation))
+            if decided is not None:
+                break
+            proof = self._as_recorded_now(proof, shown)
+        else:
+            raise _outdated()
         if decided.refusal is None and within is None and kept.is_dead:
             # Revoked while this was on its way to the disk: whoever revoked it has been told that it is dead. What was
             # done within the commit stays done, and may itself be what ended the credential.
             refusal = RefusedError(_REVOKED)
-            decided = await self._storage.write(_Decided(kept, None, refusal))
+            again = await self._storage.write(_Decided(kept, None, refusal))
+            assert again is not None  # it was decided by nothing that could be outdated
+            decided = again
         if decided.refusal is None:
+            if within is None:
+                self._storage.require_fresh()  # a process that was paused since may not know what everyone else does
             return Allowed(
                 proof=proof,
                 action=action,
@@ -150,11 +160,37 @@ class Authorizer:
             explain=explain,
         )
 
+    def _as_recorded_now(self, proof: Proof, shown: Principal) -> Proof:
+        """The proof with its principal as it is on record by now.
+
+        Raises:
+            UnavailableError: it was on record, and is no more or in another way: it must be proven anew.
+        """
+        now = self._known(shown.ref)
+        if now is None and proof.principal.ref.type not in _RECORDED:
+            return proof
+        if now is None or now.ref != proof.principal.ref:
+            raise _outdated()
+        return msgspec.structs.replace(proof, principal=now)
+
     def _refusal(self, proof: Proof, action: Action) -> RefusedError | None:
         """What stands against it, whatever policy says."""
         if proof.principal.ref in self._held:
             return RefusedError(f"{proof.principal.ref} is contained", todo="ask an administrator to release it")
         return _outside_scope(proof, action)
+
+    def suppose(self, proof: Proof, action: Action, resource: Resource, *, context: Attributes = NOTHING) -> bool:
+        """Whether `authorize` would allow it now. Nothing is recorded of it, so nobody may act upon it."""
+        known = self._gather(proof, action, resource, (), self._storage.clock.now())
+        verdict = self.engine.decide(self._asked(proof, action, resource, context, known))
+        return verdict.decision.allowed and self._refusal(proof, action) is None
+
+    def _asked(
+        self, proof: Proof, action: Action, resource: Resource, context: Attributes, known: list[Fact]
+    ) -> Request:
+        said = {SAID: context} if context else NOTHING
+        facts = {fact.name: fact.value for fact in known}
+        return Request(proof.principal, action, resource, {**said, **facts}, self._around(proof))
 
     def _around(self, proof: Proof) -> tuple[Principal, ...]:
         """Who else policy may ask about: whoever vouches for the principal."""
@@ -170,6 +206,10 @@ class Authorizer:
         for source in self._sources:
             facts.extend(source.facts(proof, action, resource, at))
         return facts
+
+
+def _outdated() -> UnavailableError:
+    return UnavailableError("what this is decided by is being changed", todo="ask again")
 
 
 def _outside_scope(proof: Proof, action: Action) -> RefusedError | None:
@@ -252,14 +292,24 @@ class _Recorded(msgspec.Struct):
 class _Decided:
     """The change that does what was allowed and records the decision, both or neither."""
 
-    __slots__ = ("_pending", "_refused", "_within")
+    __slots__ = ("_generation", "_pending", "_refused", "_within")
 
-    def __init__(self, pending: _Pending, within: Change[Any] | None, refused: RefusedError | None = None) -> None:
+    def __init__(
+        self,
+        pending: _Pending,
+        within: Change[Any] | None,
+        refused: RefusedError | None = None,
+        generation: int | None = None,
+    ) -> None:
         self._pending = pending
         self._within = within
         self._refused = refused
+        self._generation = generation
 
-    def __call__(self, tx: Transaction, /) -> _Recorded:
+    def __call__(self, tx: Transaction, /) -> _Recorded | None:
+        """Do it; None, and nothing done, where another server has changed what it was decided by."""
+        if self._generation is not None and self._generation != tx.generation:
+            return None
         pending = self._pending
         outcome = None
         refusal = str(self._refused) if self._refused else None

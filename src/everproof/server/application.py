@@ -7,6 +7,9 @@ from everproof.app import Everproof
 from everproof.identity.vouching import vouched
 from everproof.server import authzen, oauth
 from everproof.server.authzen import AuthZEN
+from everproof.server.authzen_candidates import Candidates
+from everproof.server.authzen_pages import PageTokens
+from everproof.server.authzen_search import SEARCHES, AuthZENSearch
 from everproof.server.caller import Callers
 from everproof.server.entrance import Entrance
 from everproof.server.gateway import GatewayDoor
@@ -49,6 +52,19 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         vouch=lambda caller, subject: vouched(identity.directory, caller, subject, clock.now()),
         mode=lambda: app.bundles.mode("authzen"),
         issuer=settings.issuer,
+        searches=SEARCHES,
+    )
+    searches = AuthZENSearch(
+        app.authorizer,
+        Candidates(
+            identity.directory,
+            lambda: app.bundles.current,
+            issuer=settings.issuer,
+            repositories=settings.git.root if settings.git is not None else None,
+        ),
+        PageTokens.of(app.signing),
+        prove=callers.prove,
+        vouch=lambda caller, subject: vouched(identity.directory, caller, subject, clock.now()),
     )
     tokens = OAuth(
         authorizer=app.authorizer,
@@ -77,6 +93,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
     routes: list[Route | BareRoute] = [
         *health.routes(),
         *questions.routes(),
+        *searches.routes(),
         *tokens.routes(),
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),

@@ -6,7 +6,7 @@ fact of ours is ever taken from; both with the fact who asked.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
@@ -110,12 +110,15 @@ class Batch(msgspec.Struct, frozen=True):
     evaluations: tuple[Decided, ...]
 
 
-class Configuration(msgspec.Struct, frozen=True):
+class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     """What this policy decision point implements."""
 
     policy_decision_point: str
     access_evaluation_endpoint: str
     access_evaluations_endpoint: str
+    search_subject_endpoint: str = ""
+    search_resource_endpoint: str = ""
+    search_action_endpoint: str = ""
 
 
 class Authorizes(Protocol):
@@ -151,11 +154,14 @@ class AuthZEN:
         vouch: Vouch,
         issuer: str,
         mode: Callable[[], Mode] = lambda: "enforce",
+        searches: Mapping[str, str] = NOTHING,
     ) -> None:
+        """``searches`` are the addresses of the searches that are served beside, by what is searched for."""
         self._authorizer = authorizer
         self._prove = prove
         self._vouch = vouch
         self._issuer = issuer
+        self._searches = searches
         self._mode = mode
         self._read_evaluation = json_reader(Evaluation)
         self._read_evaluations = json_reader(Evaluations)
@@ -194,13 +200,13 @@ class AuthZEN:
     async def evaluation(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decide one question."""
         proof = self._prove(scope)
-        question = self._read_evaluation(await self._body(scope, receive))
+        question = self._read_evaluation(await json_body(scope, receive))
         await send_json(scope, send, self._encode(await self._decide(proof, question, request_id(scope))))
 
     async def evaluations(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decide a batch, by the semantics it asks for."""
         proof = self._prove(scope)
-        batch = self._read_evaluations(await self._body(scope, receive))
+        batch = self._read_evaluations(await json_body(scope, receive))
         echo = request_id(scope)
         if not batch.evaluations:
             question = _complete(Item(), batch)
@@ -219,15 +225,9 @@ class AuthZEN:
         await send_json(scope, send, self._encode(Batch(tuple(answers))))
 
     async def configuration(self) -> Configuration:
-        """Name what is implemented: evaluation and evaluations, no search."""
-        return Configuration(self._issuer, self._issuer + EVALUATION, self._issuer + EVALUATIONS)
-
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        try:
-            require_media(scope, JSON)
-        except UnsupportedMediaError as error:
-            raise InputError(error.message, place=error.place, todo=error.todo) from error
-        return await read_body(scope, receive)
+        """Name what is implemented."""
+        searches = {f"search_{what}_endpoint": self._issuer + path for what, path in self._searches.items()}
+        return Configuration(self._issuer, self._issuer + EVALUATION, self._issuer + EVALUATIONS, **searches)
 
     async def _decide_item(self, proof: Proof, raw: msgspec.Raw, batch: Evaluations, echo: bytes | None) -> Decided:
         try:
@@ -278,6 +278,19 @@ class AuthZEN:
         if not enforcer or "scope" in caller.claims:
             allowed(await self._authorizer.authorize(caller, ASK, Resource(ref=subject, parents=(MAIN_SPACE,))))
         return proof if enforcer else msgspec.structs.replace(proof, vouched_by=None)
+
+
+async def json_body(scope: Scope, receive: Receive) -> bytes:
+    """The body of a request of this API.
+
+    Raises:
+        InputError: it is of another content type, which this API has no status of its own for.
+    """
+    try:
+        require_media(scope, JSON)
+    except UnsupportedMediaError as error:
+        raise InputError(error.message, place=error.place, todo=error.todo) from error
+    return await read_body(scope, receive)
 
 
 def cedar_record(values: dict[str, Any]) -> dict[str, Any]:
