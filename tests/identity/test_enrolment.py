@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from everproof.identity import (
     invite,
     invite_first_administrator,
     link,
+    roster,
     store,
 )
 from everproof.identity.challenges import ENROL_NAMESPACE, LIFETIME, LOGIN_NAMESPACE, Challenges, enrolment_message
 from everproof.identity.enrolment import LINK_LIFETIME, Enrolment
+from everproof.identity.holding import hold
 from everproof.identity.ssh_keys import read_blob
 from everproof.identity.tickets import Issued
 from everproof.kernel.errors import ConflictError, Error, InputError, RefusedError, UnauthenticatedError
@@ -139,6 +142,18 @@ async def test_enrolment_link_that_was_used_is_refused(
     await storage.write(enrolment.verify(request(enrolment, invited.secret, key)).settle)
     with pytest.raises(UnauthenticatedError, match="was used"):
         enrolment.verify(request(enrolment, invited.secret, Key(tmp_path, "other"), user="mallory", emails=()))
+
+
+@pytest.mark.parametrize("end", [roster.disable, hold])
+async def test_who_was_taken_over_does_not_come_back_by_a_link_made_meanwhile(
+    storage: Storage, enrolment: Enrolment, invited: Issued, key: Key, end: Callable[..., object]
+) -> None:
+    await enrolled(storage, ALICE)
+    enrolling = enrolment.verify(request(enrolment, invited.secret, key, emails=()))
+    await storage.write(lambda tx: end(tx, ALICE, "taken over"))
+    with pytest.raises(RefusedError, match="disabled or contained"):
+        await storage.write(enrolling.settle)
+    assert Directory(storage).principal(BOB) is None
 
 
 async def test_of_many_uses_of_one_link_at_once_one_counts(

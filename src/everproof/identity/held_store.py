@@ -26,10 +26,15 @@ def load_held(connection: Connection) -> Iterator[Ref]:
         yield Ref(row.type, row.id)
 
 
+def is_held(connection: Connection, ref: Ref) -> bool:
+    """Whether a principal is held."""
+    known = select(held.c.id).where(held.c.type == ref.type, held.c.id == ref.id)
+    return connection.scalar(known) is not None
+
+
 def put_held(tx: Transaction, ref: Ref, reason: str) -> bool:
     """Hold a principal; False where it is held already."""
-    known = select(held.c.id).where(held.c.type == ref.type, held.c.id == ref.id)
-    if tx.connection.scalar(known) is not None:
+    if is_held(tx.connection, ref):
         return False
     row = {"type": ref.type, "id": ref.id, "since": milliseconds(tx.now), "reason": reason[:MAX_REASON]}
     tx.connection.execute(insert(held), row)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from everproof.identity import store
+from everproof.identity import held_store, store
 from everproof.identity.names import email_address, group_id, principal_id
 from everproof.identity.records import MAIN, Purpose, Ticket
 from everproof.kernel.canonical import b64url, from_b64url
@@ -82,11 +82,23 @@ def look_up_ticket(storage: Storage, secret: str, *purposes: Purpose) -> Ticket:
 def use_ticket(tx: Transaction, secret: str, *purposes: Purpose) -> None:
     """Use the ticket of ``secret`` up: first of all that is written in its change.
 
+    It falls with whoever made it: who took over an administrator does not come back by a link made meanwhile.
+
     Raises:
-        RefusedError: it was used meanwhile, or has expired. Nothing was written.
+        RefusedError: it was used meanwhile, or has expired, or its maker is disabled or held. Nothing was written.
     """
-    if not store.use_ticket(tx, _hash(_bytes(secret)), purposes):
+    hash_ = _hash(_bytes(secret))
+    ticket = store.find_ticket(tx.connection, hash_, purposes, tx.now)
+    if ticket is None:
         raise RefusedError("the link or join token was used or has expired", todo="ask for a new one")
+    if ticket.by is not None and _is_out(tx, ticket.by):
+        raise RefusedError("whoever made the link or join token is disabled or contained", todo="ask for a new one")
+    store.use_ticket(tx, hash_, purposes)
+
+
+def _is_out(tx: Transaction, ref: Ref) -> bool:
+    record = store.find_principal(tx.connection, ref)
+    return (record is not None and record.disabled is not None) or held_store.is_held(tx.connection, ref)
 
 
 def _bytes(secret: str) -> bytes:
