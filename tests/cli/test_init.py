@@ -59,3 +59,28 @@ def test_a_folder_without_a_repository_is_told_how_to_begin(home: Home, tmp_path
     assert done.returncode == 2
     assert "git init" in done.stderr
     assert not (tmp_path / ".everproof").exists()
+
+
+def test_a_repository_at_gitlab_and_jenkins_trusts_by_what_does_not_change(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    home.git("init", "-q", at=folder)
+    home.git("remote", "add", "origin", "git@gitlab.acme.example:acme/web/shop.git", at=folder)
+    (folder / ".gitlab-ci.yml").touch()
+    (folder / "Jenkinsfile").touch()
+    job = "https://jenkins.acme.example/job/shop/job/main/"
+    without = home.everproof("init", at=folder, JOB_URL=job)
+    assert "trust/gitlab.toml.example says what is missing" in without.stdout
+    trust = folder / ".everproof/trust"
+    assert {file.name for file in trust.iterdir()} == {"gitlab.toml.example", "jenkins.toml"}
+    assert "gitlab.acme.example/api/v4/projects/acme%2Fweb%2Fshop" in (trust / "gitlab.toml.example").read_text()
+    (trust / "gitlab.toml.example").rename(trust / "gitlab.toml")
+    unfilled = home.everproof("policy", "check", at=folder)
+    assert unfilled.returncode != 0
+    assert "must be a number" in unfilled.stderr + unfilled.stdout
+    (trust / "gitlab.toml").unlink()
+    named = home.everproof("init", "--id", "project_id=shop", at=folder)
+    assert "names can change hands" in named.stderr
+    done = home.everproof("init", "--id", "project_id=20", "--id", "namespace_id=72", at=folder)
+    assert done.returncode == 0
+    assert json.loads(home.everproof("policy", "check", "--json", at=folder).stdout)["trust"] == 2

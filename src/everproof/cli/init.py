@@ -10,6 +10,7 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from everproof.cli import bundles
+from everproof.cli.platforms import Remote, found_platforms, given_ids, read_remote, trust_file
 from everproof.cli.terminal import paint, printable
 from everproof.kernel.errors import InputError, NotFoundError
 
@@ -18,7 +19,6 @@ app = typer.Typer(help="Write an observing .everproof/ for this repository.")
 DEFAULT_AUDIENCE: Final = "https://localhost:8443"
 """The address of a server that was started without any settings."""
 
-_REMOTE: Final = re.compile(r"(?:https://|ssh://git@|git@)github\.com[:/]([^/\s]+)/([^/\s]+?)(?:\.git)?/?")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}")
 _AUDIENCE: Final = re.compile(r'https://[^\s"\\]+')
 
@@ -76,22 +76,35 @@ def init(
     owner_id: Annotated[
         str | None, typer.Option(envvar="GITHUB_REPOSITORY_OWNER_ID", help="Its owner's numeric id at GitHub.")
     ] = None,
+    id_: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="CLAIM=VALUE", help="An id at another platform, such as project_id=20."),
+    ] = None,
 ) -> None:
     """Write an observing .everproof/ for this repository.
 
-    It has policies to begin with, their tests, and, for a repository at GitHub, whom of its jobs to trust. Nothing that
-    is there is overwritten.
+    It has policies to begin with, their tests, and, for each platform that runs the repository's jobs, whom of them to
+    trust. Nothing that is there is overwritten.
     """
     root = _root(folder)
     target = root / bundles.FOLDER
-    wanted = {"everproof.toml": CONFIGURATION, **_policies(target), **_trust(root, audience, repository_id, owner_id)}
+    if audience is not None and _AUDIENCE.fullmatch(audience) is None:
+        raise InputError("must be an https:// address", place="--audience")
+    remote = _remote(root)
+    trust = _trust_github(root, remote, audience, repository_id, owner_id)
+    for one in found_platforms(root, remote):
+        name, text = trust_file(one, remote, audience or _audience(), given_ids(id_ or []))
+        if not (root / bundles.FOLDER / name.removesuffix(".example")).exists():
+            trust[name] = text
+    wanted = {"everproof.toml": CONFIGURATION, **_policies(target), **trust}
     for name, content in wanted.items():
         print(f"  {_write(target / name, content):<8}{bundles.FOLDER}/{name}")
     bundle = bundles.load(str(root))
     count = f"{len(bundle.policies)} policies and {len(bundle.trials)} tests"
     print(f"\n{paint('good', 'good')}: {count} in {printable(target)}")
-    if "trust/github.toml.example" in wanted:
-        print("→ its jobs are not trusted yet: trust/github.toml.example says what is missing")
+    for name in trust:
+        if name.endswith(".example"):
+            print(f"→ its jobs are not trusted yet: {name} says what is missing")
     print("→ run the tests, and let the bundle rule:")
     print("    everproof policy test")
     print(f"    git add {bundles.FOLDER} && git commit -S -m 'Begin with Everproof, observing'")
@@ -121,14 +134,14 @@ def _policies(target: Path) -> dict[str, str]:
     return {name: content.decode() for name, content in sorted(starter_files().items())}
 
 
-def _trust(root: Path, audience: str | None, repository_id: str | None, owner_id: str | None) -> dict[str, str]:
+def _trust_github(
+    root: Path, remote: Remote | None, audience: str | None, repository_id: str | None, owner_id: str | None
+) -> dict[str, str]:
     """The trust file of a repository at GitHub; where its ids are not known, an example that trusts nobody."""
-    name = _github_name(root)
+    name = _github_name(remote)
     given = repository_id is not None and owner_id is not None
     if name is None and not given:
         return {}
-    if audience is not None and _AUDIENCE.fullmatch(audience) is None:
-        raise InputError("must be an https:// address", place="--audience")
     ids = _Ids(repository_id, owner_id) if repository_id and owner_id else _ask_github(name or "")
     if ids is not None and not all(_NUMBER.fullmatch(one) for one in ids):
         raise InputError("must be a number: names can change hands", place="--repository-id, --owner-id")
@@ -145,15 +158,18 @@ def _trust(root: Path, audience: str | None, repository_id: str | None, owner_id
     return {"trust/github.toml.example": INSTRUCTIONS.format(name=name) + text}
 
 
-def _github_name(root: Path) -> str | None:
-    """``OWNER/NAME`` of the remote, where it is at GitHub."""
+def _remote(root: Path) -> Remote | None:
     try:
-        url = bundles.git(root, "remote", "get-url", "origin").decode().strip()
+        return read_remote(bundles.git(root, "remote", "get-url", "origin").decode().strip())
     except NotFoundError:
         return None
-    match = _REMOTE.fullmatch(url)
-    name = f"{match[1]}/{match[2]}" if match else ""
-    return name if re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", name) else None
+
+
+def _github_name(remote: Remote | None) -> str | None:
+    """``OWNER/NAME`` of the remote, where it is at GitHub."""
+    if remote is None or remote.host != "github.com":
+        return None
+    return remote.path if re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", remote.path) else None
 
 
 def _ask_github(name: str) -> _Ids | None:
