@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateways.caller import Answer
 from tests.gateways.service import Seen
-from tests.gateways.site import HOSTS, Site, binary
+from tests.gateways.site import WIKI, Site, binary
 
 GATEWAYS = ["nginx", "caddy", "traefik", "envoy"]
 
@@ -18,23 +18,19 @@ class Door(NamedTuple):
     port: int
     site: Site
 
-    @property
-    def host(self) -> str:
-        return HOSTS[self.name]
-
     def ask(
         self,
         target: str,
         *,
         method: str = "GET",
         who: str = "crawler",
-        host: str = "",
+        host: str = WIKI,
         headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> tuple[Answer, list[Seen]]:
         """The answer to the caller, and what the service saw of it."""
         before = len(self.site.service.seen)
-        answer = self.site.callers[who].ask(self.port, method, target, host or self.host, headers, body)
+        answer = self.site.callers[who].ask(self.port, method, target, host, headers, body)
         return answer, self.site.service.seen[before:]
 
 

@@ -40,19 +40,17 @@ class Service:
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        data = b""
-        with connection, suppress(OSError):
-            while True:
-                while b"\r\n\r\n" not in data:
-                    if not (chunk := connection.recv(65536)):
-                        return
-                    data += chunk
-                head, _, data = data.partition(b"\r\n\r\n")
-                line, *lines = head.decode("latin-1").split("\r\n")
-                headers = [(name.lower(), value.strip()) for name, _, value in (one.partition(":") for one in lines)]
-                length = int(dict(headers).get("content-length", "0"))
-                while len(data) < length:
-                    data += connection.recv(65536)
-                data = data[length:]
+        with connection, connection.makefile("rb") as stream, suppress(OSError):
+            while line := stream.readline().decode("latin-1").rstrip("\r\n"):
+                headers = []
+                while header := stream.readline().decode("latin-1").rstrip("\r\n"):
+                    name, _, value = header.partition(":")
+                    headers.append((name.lower(), value.strip()))
+                if ("transfer-encoding", "chunked") in headers:
+                    while size := int(stream.readline(), 16):
+                        stream.read(size + 2)
+                    stream.readline()
+                else:
+                    stream.read(int(dict(headers).get("content-length", "0")))
                 self.seen.append(Seen(line, headers))
                 connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\nx-service: yes\r\n\r\nthe service")
