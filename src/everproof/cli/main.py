@@ -18,6 +18,8 @@ FAMILIES: Final = {
     "git": "Stand before git repositories: hook, SSH command, set-up.",
     "identity": "People, keys, services, machines, lineage.",
     "revoke": "End a credential or key, and all that descends from it.",
+    "contain": "End all that descends from a credential or a principal, everywhere.",
+    "work": "Jobs and effects: see, retry, cancel, approve, undo.",
     "ledger": "Verify, prove, follow and export the record of everything.",
 }
 """Every command family with its line of help: `everproof --help` imports none of them."""

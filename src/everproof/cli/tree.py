@@ -11,14 +11,19 @@ def draw(answer: dict[str, Any], wanted: str) -> str:
     ancestors, descendants = answer["ancestors"], answer["descendants"]
     lines = [f"{'   ' * depth}{'└─ ' if depth else ''}{_line(one, wanted)}" for depth, one in enumerate(ancestors)]
 
-    def below(parent: str, indent: str) -> None:
-        children = [one for one in descendants if one["parent"] == parent]
-        for number, one in enumerate(children):
-            last = number == len(children) - 1
-            lines.append(f"{indent}{'└─ ' if last else '├─ '}{_line(one, wanted)}")
-            below(one["id"], f"{indent}{'   ' if last else '│  '}")
-
-    below(wanted, "   " * len(ancestors))
+    children: dict[str, list[Any]] = {}
+    for one in descendants:
+        children.setdefault(one["parent"], []).append(one)
+    # By hand rather than by recursion: how deep a tree is, those decide who issue themselves one token after another.
+    waiting = [("   " * len(ancestors), children.get(wanted, []))]
+    while waiting:
+        indent, line = waiting.pop()
+        if not line:
+            continue
+        one, *rest = line
+        waiting.append((indent, rest))
+        lines.append(f"{indent}{'├─ ' if rest else '└─ '}{_line(one, wanted)}")
+        waiting.append((indent + ("│  " if rest else "   "), children.get(one["id"], [])))
     return "\n".join(lines)
 
 

@@ -38,6 +38,7 @@ RESOURCES: Final = {
     "response": "Credential",
     "server": "Server",
     "decision": "Identity",
+    "work": "Server",
 }
 """The type of the resource that is meant where only its id is given, by the action's noun."""
 

@@ -11,6 +11,7 @@ from everproof.server.authzen_candidates import Candidates
 from everproof.server.authzen_pages import PageTokens
 from everproof.server.authzen_search import SEARCHES, AuthZENSearch
 from everproof.server.caller import Callers
+from everproof.server.contain import ContainDoor
 from everproof.server.entrance import Entrance
 from everproof.server.gateway import GatewayDoor
 from everproof.server.git.door import GitDoor
@@ -23,6 +24,7 @@ from everproof.server.oauth import OAuth
 from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
 from everproof.server.tlog import Tlog
+from everproof.server.work import WorkDoor
 from everproof.server.witness import WitnessDoor
 
 TITLE: Final = "Everproof"
@@ -98,6 +100,8 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *policy.routes(),
+        *WorkDoor(app.work, app.authorizer, callers, app.storage).routes(),
+        *ContainDoor(app.containment, app.authorizer, identity.directory, callers, app.storage).routes(),
         *applying.routes(),
         *gateway.routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
