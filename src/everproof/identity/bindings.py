@@ -154,6 +154,10 @@ class TrustBindings:
         """The issuers."""
         return frozenset(self._issuers)
 
+    def knows(self, url: object) -> bool:
+        """Whether the issuer at ``url`` is trusted for tokens."""
+        return isinstance(url, str) and url in self._issuers
+
     def issuer(self, url: object) -> TrustedIssuer:
         """The issuer at exactly ``url``.
 

@@ -14,6 +14,9 @@ from everproof.identity.bindings import NOBODY, Binding, TrustBindings, TrustedI
 from everproof.identity.claims import Told, UnknownClaims, plain, require_claims, require_times
 from everproof.identity.jose import JoseError, Jws, read_jws, read_object, verify_signature
 from everproof.identity.jwks import IssuerKeys
+from everproof.identity.jwt_svid import verify_jwt_svid, workload_of
+from everproof.identity.spiffe import SpiffeId
+from everproof.identity.spiffe_bundles import SpiffeBundles
 from everproof.kernel.canonical import encode
 from everproof.kernel.clock import Clock
 from everproof.kernel.words import Proof
@@ -36,8 +39,10 @@ class ExternalToken(msgspec.Struct, frozen=True, kw_only=True):
 class ExternalTokens:
     """Verifies tokens of the issuers that the ruling bundle trusts."""
 
-    def __init__(self, keys: IssuerKeys, clock: Clock) -> None:
+    def __init__(self, keys: IssuerKeys, clock: Clock, bundles: SpiffeBundles | None = None) -> None:
+        """``bundles`` are those of the trust domains whose JWT-SVIDs may come."""
         self._keys = keys
+        self._bundles = bundles
         self._clock = clock
         self._unknown = UnknownClaims(clock)
         self._bindings = NOBODY
@@ -64,9 +69,11 @@ class ExternalTokens:
             OutboundError: its issuer's keys cannot be had.
         """
         jws = read_jws(token)
+        claims = read_object(jws.payload, "claims")
+        if not self._bindings.knows(claims.get("iss")) and (workload := workload_of(claims)) is not None:
+            return self._svid(jws, claims, workload)
         if jws.header.get("typ") not in TYPES:
             raise JoseError("a token for another purpose", place="header.typ")
-        claims = read_object(jws.payload, "claims")
         issuer = self._bindings.issuer(claims.get("iss"))
         await self._verify_signature(jws, issuer)
         issued, expires = require_times(claims, self._clock.now(), max_age=issuer.max_age)
@@ -81,6 +88,18 @@ class ExternalTokens:
             space=binding.space,
             expires=expires,
         )
+
+    def _svid(self, jws: Jws, claims: dict[str, Any], workload: SpiffeId) -> ExternalToken:
+        domain = self._bindings.domains.get(workload.trust_domain)
+        if domain is None or self._bundles is None:
+            todo = "add a [spiffe] file for it to .everproof/trust/"
+            raise JoseError(
+                f"the trust domain {workload.trust_domain} is not trusted here", place="claims.sub", todo=todo
+            )
+        bundle = self._bundles.current(domain.source.name)
+        proof, id_, space = verify_jwt_svid(jws, claims, workload, domain, bundle=bundle, now=self._clock.now())
+        assert proof.expires is not None
+        return ExternalToken(proof=proof, id=id_, issuer=domain.issuer.url, space=space, expires=proof.expires)
 
     async def _verify_signature(self, jws: Jws, issuer: TrustedIssuer) -> None:
         algorithm, kid = jws.header["alg"], jws.header.get("kid")

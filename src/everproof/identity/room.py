@@ -45,7 +45,7 @@ class Identity:
         self.dpop = Dpop(clock)
         self.bundles = SpiffeBundles(outbound, clock)
         self.certificates = ClientCertificates(self.bundles, clock, self.credentials)
-        self.external = ExternalTokens(IssuerKeys(outbound, clock), clock)
+        self.external = ExternalTokens(IssuerKeys(outbound, clock), clock, self.bundles)
         self.tokens = AccessTokens(signing, clock, issuer=issuer, live=self.credentials, directory=self.directory)
         self.exchange = Exchange(
             clock=clock,
