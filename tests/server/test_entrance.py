@@ -241,6 +241,8 @@ async def test_nobody_can_vouch_for_whom_is_disabled(site: Site, admin: Client) 
         "action": {"name": "secret:read"},
         "resource": {"type": "Secret", "id": "1"},
     }
-    answer = await point.send("POST", "/access/v1/evaluation", question)
-    assert answer.json["decision"] is False
+    answer = (await point.send("POST", "/access/v1/evaluation", question)).json
+    assert answer["decision"] is False
+    assert "is disabled" in answer["context"]["reason_admin"]["403"]
+    assert site.app.ledger.read(answer["context"]["index"]).id == answer["context"]["id"]
     assert site.app.identity.directory.principal(Ref("Service", "billing")) is None

@@ -177,6 +177,8 @@ class Authorizer:
         """What stands against it, whatever policy says."""
         if proof.principal.ref in self._held:
             return RefusedError(f"{proof.principal.ref} is contained", todo="ask an administrator to release it")
+        if proof.claims.get("disabled"):
+            return RefusedError(f"{proof.principal.ref} is disabled", todo="ask an administrator")
         return _outside_scope(proof, action)
 
     def suppose(self, proof: Proof, action: Action, resource: Resource, *, context: Attributes = NOTHING) -> bool:

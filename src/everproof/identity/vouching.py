@@ -3,30 +3,26 @@
 from datetime import datetime
 
 from everproof.identity.directory import Directory
-from everproof.kernel.errors import NotFoundError, RefusedError
-from everproof.kernel.words import Principal, Proof, Ref
+from everproof.kernel.errors import NotFoundError
+from everproof.kernel.words import NOTHING, Principal, Proof, Ref
 
 
 def vouched(directory: Directory, caller: Proof, subject: Ref, at: datetime) -> Proof:
     """The proof that ``caller`` makes for ``subject`` by asking about it.
 
     Whoever is on record comes with what is on record; anyone else is a bare name, with no attributes and in no group.
-    It stands and falls with the caller's own credential.
-
-    Raises:
-        RefusedError: the subject is disabled, so nobody can vouch for it.
+    So is whoever is disabled, whose proof says so: nothing is allowed it. It stands and falls with the caller's own
+    credential.
     """
     principal = directory.principal(subject)
-    if principal is None:
-        if _is_on_record(directory, subject):
-            raise RefusedError(f"{subject} is disabled", todo="ask an administrator")
-        principal = Principal(ref=subject)
+    disabled = principal is None and _is_on_record(directory, subject)
     return Proof(
         kind="vouched",
-        principal=principal,
+        principal=principal or Principal(ref=subject),
         at=at,
         credential=caller.credential,
         expires=caller.expires,
+        claims={"disabled": True} if disabled else NOTHING,
         vouched_by=caller.principal.ref,
     )
 
