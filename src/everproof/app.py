@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from everproof.authorize import Authorizer
 from everproof.authorize.bundles import Bundles, ruling
-from everproof.authorize.doors import doors_of
+from everproof.authorize.doors import approvals_of, doors_of
 from everproof.delivery import Runs
 from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
@@ -17,8 +17,8 @@ from everproof.ledger import Ledger
 from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnesses, read_policy
 from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
-from everproof.routes import load_routes
 from everproof.response import Containment
+from everproof.routes import load_routes
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
 from everproof.work import Work
@@ -79,6 +79,7 @@ class Everproof:
 
         def follow(bundle: Bundle) -> None:
             self.identity.trust(load_bindings(bundle.files, kinds))
+            self.work.effects.rules = approvals_of(bundle.files)
 
         def settle(tx: Transaction, bundle: Bundle) -> None:
             apply_people(tx, people_of(bundle.files))

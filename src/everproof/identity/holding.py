@@ -25,7 +25,7 @@ class Holding:
             self._held = set(load_held(connection))
         storage.subscribe(TOPIC, self._hear)
 
-    def __contains__(self, ref: Ref) -> bool:
+    def __contains__(self, ref: object) -> bool:
         return bool(self._held) and ref in self._held
 
     def __iter__(self) -> Iterator[Ref]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,9 @@ Stage: TypeAlias = Literal["proposed", "approved", "applied", "verified", "undoi
 
 BOUND: Final = 10
 """Things that an effect may touch before a person has to look at it, where its verb does not say otherwise."""
+
+MAX_PEOPLE: Final = 20
+"""More than these never approve anything in time."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,8 +70,8 @@ class Deed(msgspec.Struct, frozen=True, kw_only=True):
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the organisation says of a verb: how many people approve what touches more than ``above`` things."""
 
-    people: int
-    above: int = 0
+    people: Annotated[int, msgspec.Meta(ge=1, le=MAX_PEOPLE)]
+    above: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class EffectRecord(msgspec.Struct, frozen=True, kw_only=True):

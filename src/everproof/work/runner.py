@@ -45,7 +45,7 @@ class Runner:
         self._looking = False
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
-        storage.subscribe(TOPIC, self._hear)
+        storage.subscribe(TOPIC, self._hear, decides=False)
 
     def start(self) -> None:
         """Begin, on this event loop."""
