@@ -12,7 +12,7 @@ import msgspec
 from everproof.kernel.errors import InputError
 from everproof.policy.replay_findings import Findings
 
-_FORM: Final = re.compile(r"(\d{1,12})|(\d{1,3}(?:\.\d{1,4})?) ?%")
+_FORM: Final = re.compile(r"([0-9]{1,12})|([0-9]{1,3}(?:\.[0-9]{1,4})?) ?%")
 _WHOLE: Final = 100.0
 
 

@@ -99,8 +99,15 @@ class Shape:
         """The part of ``values`` that is declared and read.
 
         Raises:
-            MisfitError: a declared attribute has a value of another type, or a required one is missing.
+            MisfitError: a declared attribute has a value of another type, or a required one is missing; of several the
+                first by name, so that a request that was written down and read again has the same error.
         """
+        try:
+            return self._fit(values, place)
+        except MisfitError:
+            return self._fit({name: values[name] for name in sorted(values)}, place)
+
+    def _fit(self, values: Mapping[str, Any], place: str) -> dict[str, Any]:
         kept = {}
         plain, reads = self._plain, self._reads
         for name, value in values.items():
@@ -175,5 +182,7 @@ def names_entity(type_: Type) -> bool:
 
 
 def _name(value: Any) -> str:
-    names = {bool: "Bool", int: "Long", str: "String", dict: "record", list: "Set", tuple: "Set", float: "fraction"}
+    # As it is called when it has been written down and read again, so that replay has the same error.
+    names = {bool: "Bool", int: "Long", str: "String", dict: "record", Ref: "record", float: "fraction"}
+    names |= dict.fromkeys((list, tuple, set, frozenset), "Set")
     return "null" if value is None else names.get(type(value), type(value).__name__)
