@@ -98,13 +98,15 @@ class Queue:
         """Lease what is due, up to so many jobs of each verb. What nobody brought back too often is stuck."""
         now = milliseconds(tx.now)
         excluded = list(but)
+        # First of all, since this is what another process waits for that claims at the same time: what it looks for
+        # afterwards is what this one has left.
+        fence = store.take_fences(tx.connection, sum(wanted.values()))
         rows = [
             (self._verbs[verb], row)
             for verb, limit in wanted.items()
             for row in store.due_jobs(tx.connection, verb, now, but=excluded, limit=limit)
         ]
         claimed = []
-        fence = store.take_fences(tx.connection, len(rows)) if rows else 0
         for verb, row in rows:
             if row.attempt >= verb.attempts:
                 self._give_up(tx, verb, row, "its runner did not come back")

@@ -61,7 +61,7 @@ counters: Final = Table(
     Column("name", String(16), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""``fence``: the highest lease number given out."""
+"""``fence``: the highest lease number given out; its row is there from the migration on."""
 
 FENCE: Final = "fence"
 
@@ -105,9 +105,8 @@ def change_job(connection: Connection, id_: str, **values: Any) -> None:
 def take_fences(connection: Connection, count: int) -> int:
     """The first of ``count`` lease numbers that nobody has had; each higher than all before."""
     taken = update(counters).where(counters.c.name == FENCE).values(value=counters.c.value + count)
-    if connection.execute(taken).rowcount == 0:
-        connection.execute(insert(counters).values(name=FENCE, value=count))
-    last: int = connection.scalar(select(counters.c.value).where(counters.c.name == FENCE)) or 0
+    connection.execute(taken)
+    last: int = connection.execute(select(counters.c.value).where(counters.c.name == FENCE)).scalar_one()
     return last - count + 1
 
 

@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(16), primary_key=True),
         sa.Column("value", sa.BigInteger, nullable=False),
     )
+    op.execute("insert into work_counters (name, value) values ('fence', 0)")
     op.create_table(
         "work_effects",
         sa.Column("id", sa.String(64), primary_key=True),
