@@ -54,13 +54,19 @@ def retry(id_: Id, *, as_json: Json = False) -> None:
 
 @app.command()
 def cancel(id_: Id, *, as_json: Json = False) -> None:
-    """Let a job or a proposed effect not be done; what has begun stays as it is."""
+    """Let a job or a proposed effect not be done.
+
+    What has begun stays as it is.
+    """
     _change(id_, "cancel", as_json=as_json)
 
 
 @app.command()
 def approve(id_: EffectId, *, as_json: Json = False) -> None:
-    """Approve an effect; with the last approval that it needs, it is applied."""
+    """Approve an effect.
+
+    With the last approval that it needs, it is applied.
+    """
     _change(_effect(id_), "approve", as_json=as_json)
 
 
