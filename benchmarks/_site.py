@@ -51,8 +51,8 @@ permit(principal in Group::"operators", action == Action::"credential:revoke", r
 class Key:
     """A P-256 key, and what it signs."""
 
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, private: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self._key = private or ec.generate_private_key(ec.SECP256R1())
         self.jwk = public_jwk(self._key.public_key())
         self._header = _segment({"alg": "ES256", "typ": "dpop+jwt", "jwk": self.jwk})
 

@@ -104,6 +104,7 @@ class Site:
         self.secret = new_secret()
         self.service = Service()
         self.gateways: dict[str, int] = {}
+        self._change: Callable[[str], str] = str
         self._stop: list[Callable[[], None]] = [self.service.stop]
         context = ssl.create_default_context()
         names = ("crawler", "root")
@@ -133,20 +134,23 @@ class Site:
         for stop in reversed(self._stop):
             stop()
 
-    def gateway(self, name: str) -> int:
-        """The port that the gateway listens on; it is started at the first call."""
-        if name in self.gateways:
+    def gateway(self, name: str, *, change: Callable[[str], str] | None = None) -> int:
+        """The port that a gateway listens on, started at the first call; ``change`` is done to its configuration."""
+        if change is None and name in self.gateways:
             return self.gateways[name]
         port = free_port()
-        command, environment = getattr(self, f"_{name}")(port)
-        process = Process(command, self.folder / f"{name}.log", {**self._environment(), **environment})
+        self._change = change or str
+        folder = self.folder / f"{name}-{port}"
+        folder.mkdir()
+        process = Process(getattr(self, f"_{name}")(port, folder), folder / "log", self._environment())
         self._stop.append(process.stop)
         process.wait(port)
-        self.gateways[name] = port
         deadline = time.monotonic() + START_SECONDS
-        while send(port, "GET", "/", WIKI, {}).status != 401:  # it may listen before it has read its routes
+        while send(port, "GET", "/", WIKI, {}).status not in {200, 401}:  # it may listen before it has read its routes
             assert time.monotonic() < deadline, process.log.read_text(errors="replace")
             time.sleep(0.05)
+        if change is None:
+            self.gateways[name] = port
         return port
 
     def entries(self) -> list[dict[str, Any]]:
@@ -177,53 +181,54 @@ class Site:
         home = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder)}
         return home | {"EVERPROOF_GATEWAY": self.secret}
 
-    def _written(self, name: str, text: str, port: int) -> Path:
+    def _written(self, file: Path, text: str, port: int) -> Path:
         """A file of the page, with this machine's ports and places."""
-        for place in ("ca.pem", "service.pem", "service.key", "edge.conf", "tls.conf"):
+        text = self._change(text)
+        for place in ("ca.pem", "service.pem", "service.key"):
             text = text.replace(f"/etc/everproof/{place}", str(self.folder / place))
+        for place in ("edge.conf", "tls.conf"):
+            text = text.replace(f"/etc/everproof/{place}", str(file.parent / place))
         text = text.replace("127.0.0.1:8443", f"127.0.0.1:{self.port}")
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.service.port}")
         text = text.replace("port_value: 8443", f"port_value: {self.port}").replace("0.0.0.0", "127.0.0.1")
         text = text.replace("port_value: 8080", f"port_value: {self.service.port}")
         text = text.replace("port_value: 443", f"port_value: {port}").replace('":443"', f'"127.0.0.1:{port}"')
         text = text.replace("listen 443", f"listen 127.0.0.1:{port}")
-        file = self.folder / name
         file.write_text(text)
         return file
 
-    def _nginx(self, port: int) -> tuple[list[str], dict[str, str]]:
-        found, folder = snippets(), self.folder
+    def _nginx(self, port: int, folder: Path) -> list[str]:
+        found = snippets()
         (folder / "edge.conf").write_text(f'proxy_set_header X-Everproof-Gateway "{self.secret}";\n')
-        self._written("tls.conf", found["tls.conf"], port)
-        inner = self._written("site.conf", found["nginx.conf"], port)
+        self._written(folder / "tls.conf", found["tls.conf"], port)
+        inner = self._written(folder / "site.conf", found["nginx.conf"], port)
         paths = "".join(
-            f"{kind}_temp_path {folder}/nginx-{kind};\n"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         (folder / "nginx.conf").write_text(
-            f"daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx-error.log warn;\n"
+            f"daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log warn;\n"
             f"events {{ worker_connections 512; }}\nhttp {{\naccess_log off;\n{paths}include {inner};\n}}\n"
         )
-        return ["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx-error.log")], {}
+        return ["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
 
-    def _caddy(self, port: int) -> tuple[list[str], dict[str, str]]:
+    def _caddy(self, port: int, folder: Path) -> list[str]:
         text = snippets()["Caddyfile"].replace("wiki.example {", f"https://wiki.example:{port} {{")
         options = "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n}\n"
-        file = self._written("Caddyfile", options + text, port)
-        return ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], {}
+        file = self._written(folder / "Caddyfile", options + text, port)
+        return ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"]
 
-    def _traefik(self, port: int) -> tuple[list[str], dict[str, str]]:
+    def _traefik(self, port: int, folder: Path) -> list[str]:
         found = snippets()
-        dynamic = self._written("everproof.yml", found["everproof.yml"], port)
+        dynamic = self._written(folder / "everproof.yml", found["everproof.yml"], port)
         static = found["traefik.yml"].replace("/etc/traefik/everproof.yml", str(dynamic))
-        file = self._written("traefik.yml", static, port)
-        return [_beside("traefik"), f"--configFile={file}"], {}
+        file = self._written(folder / "traefik.yml", static, port)
+        return [_beside("traefik"), f"--configFile={file}"]
 
-    def _envoy(self, port: int) -> tuple[list[str], dict[str, str]]:
+    def _envoy(self, port: int, folder: Path) -> list[str]:
         text = snippets()["envoy.yaml"].replace("[api.example]", f"[{SHOP_HOST}, {WIKI}]")
-        file = self._written("envoy.yaml", text, port)
+        file = self._written(folder / "envoy.yaml", text, port)
         options = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
-        return [_beside("envoy"), "-c", str(file), *options], {}
+        return [_beside("envoy"), "-c", str(file), *options]
 
 
 def _bundle() -> dict[str, bytes]:

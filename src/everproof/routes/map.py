@@ -14,6 +14,10 @@ from everproof.routes.tree import AmbiguousRouteError, NoRouteError, Tree
 API_CALL: Final = Action("api:call")
 ROUTE: Final = "Route"
 
+MAX_KEPT: Final = 4096
+MAX_KEPT_TARGET: Final = 256
+"""Requests that are remembered with what they are, some 6 MB at most; the same ones come again and again."""
+
 _SLOT: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]{0,63})\}")
 
 Check = Callable[[str], bool]
@@ -69,6 +73,7 @@ class Service:
         self.name = name
         self.origins = origins
         self._tree = tree
+        self._found: dict[tuple[str, str, str], Match] = {}
 
     @property
     def audience(self) -> str:
@@ -77,6 +82,16 @@ class Service:
 
     def find(self, method: str, target: str, host: str) -> Match:
         """What a request is to this service. What fits no route is an `api:call` on a Route named ``none``."""
+        found = self._found.get((method, target, host))
+        if found is None:
+            found = self._find(method, target, host)
+            if found.refusal is None and len(target) <= MAX_KEPT_TARGET:
+                if len(self._found) >= MAX_KEPT:
+                    self._found.clear()
+                self._found[method, target, host] = found
+        return found
+
+    def _find(self, method: str, target: str, host: str) -> Match:
         values: dict[str, str] = {}
         read = Target("", ())
         try:
