@@ -47,12 +47,20 @@ def main() -> None:
 
 def _run() -> None:
     if sys.argv[1:2] == ["run"]:  # it is waited for by every step of every pipeline
+        import gc
+        import os
+
+        gc.disable()  # what is loaded now stays, so looking for garbage in it only costs
         from everproof.cli.step.options import read
 
         if (options := read(sys.argv[2:])) is not None:
             from everproof.cli.step.step import run
 
-            raise SystemExit(run(options))
+            status = run(options)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # nothing is left to be done, and taking the interpreter apart takes as long as a request
+        gc.enable()
     from everproof.cli.families import app
 
     app(prog_name="everproof")

@@ -72,7 +72,7 @@ def descendants() -> list[Process]:
 
 
 def _processes() -> Iterator[tuple[int, Process]]:
-    for name in [entry.name for entry in os.scandir("/proc")]:
+    for name in os.listdir("/proc"):
         if name.isdigit() and (fields := _stat(int(name))) is not None and fields[0] not in {b"Z", b"X"}:
             yield int(fields[1]), Process(int(name), fields[19])
 
@@ -80,7 +80,7 @@ def _processes() -> Iterator[tuple[int, Process]]:
 def _stat(pid: int) -> list[bytes] | None:
     """The fields of a process behind its name, which may hold anything: state, parent, ..., start."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - hundreds in each round
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             return file.read(4096).rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None

@@ -1,9 +1,9 @@
 """How a job proves itself to the server: by its platform's token, or by the session of this machine."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from everproof.cli.step.wire import Key, Wire
@@ -15,7 +15,7 @@ VARIABLE: Final = "EVERPROOF_ID_TOKEN"
 FILE: Final = "EVERPROOF_ID_TOKEN_FILE"
 SERVER: Final = "EVERPROOF_SERVER"
 CA: Final = "EVERPROOF_CA"
-DEFAULT_SESSION: Final = "~/.config/everproof/session.json"
+DEFAULT_SESSION: Final = ".config/everproof/session.json"
 
 EXCHANGE: Final = (
     "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange"
@@ -119,18 +119,18 @@ def _session(environment: Mapping[str, str]) -> Job:
     """The session that `everproof login` left; a machine's own is renewed by its key."""
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    file = Path(environment.get("EVERPROOF_SESSION") or DEFAULT_SESSION.replace("~", environment.get("HOME", "~"), 1))
+    file = environment.get("EVERPROOF_SESSION") or os.path.join(environment.get("HOME", ""), DEFAULT_SESSION)
     try:
-        kept = json.loads(file.read_bytes())
+        kept = json.loads(_read(file))
         private: Any = load_pem_private_key(kept["key"].encode(), None)
         ca = str(kept.get("ca", ""))
         wire = Wire(kept["server"], ca)
         token, expires = str(kept["token"]), float(kept["expires"])
-    except FileNotFoundError as error:
+    except MissingError as error:
         todo = "give the job a token of its platform, or run: everproof login"
         raise UnauthenticatedError("nothing here proves a job, and nobody has logged in", todo=todo) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot be read: {error}", place=str(file), todo="run: everproof login") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot be read: {error}", place=file, todo="run: everproof login") from error
     return Job(wire, ca, Key(private), None, token=token, expires=expires)
 
 
@@ -166,9 +166,16 @@ def _github(environment: Mapping[str, str], audience: str) -> Ask:
     return ask
 
 
+class MissingError(InputError):
+    """There is no such file."""
+
+
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError as error:
+        raise MissingError("there is no such file", place=path) from error
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {type(error).__name__}", place=path) from error
 

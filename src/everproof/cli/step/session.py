@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from everproof.cli.step.wire import Key
@@ -20,7 +19,7 @@ class StepSession:
 
     def __init__(self, server: str, ca: str, key: Key, environment: Mapping[str, str]) -> None:
         self._folder = _make_folder(environment.get("TMPDIR", ""))
-        self.file = self._folder / "session.json"
+        self.file = f"{self._folder}/session.json"
         self._fixed = {"server": server, "ca": ca, "key": key.pem}
 
     def keep(self, begun: Mapping[str, Any]) -> None:
@@ -34,32 +33,30 @@ class StepSession:
             "stage": begun["stage"],
             "run": begun["id"],
         }
-        fresh = self._folder / "session.new"
+        fresh = f"{self._folder}/session.new"
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             os.write(handle, json.dumps(content).encode())
         finally:
             os.close(handle)
-        fresh.replace(self.file)
+        os.replace(fresh, self.file)
 
     def remove(self) -> None:
         """Remove it, with whatever the step has put beside it."""
         with suppress(OSError):
-            for file in tuple(self._folder.iterdir()):
-                file.unlink()
-            self._folder.rmdir()
-        if self._folder.exists():
+            for name in os.listdir(self._folder):
+                os.unlink(f"{self._folder}/{name}")
+            os.rmdir(self._folder)
+        if os.path.lexists(self._folder):
             import shutil
 
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _make_folder(temporary: str) -> Path:
-    for place in (*PLACES[:1], temporary, *PLACES[1:]):
-        folder = Path(place or ".") / f"everproof-{os.urandom(8).hex()}"
-        if not place:
-            continue
+def _make_folder(temporary: str) -> str:
+    for place in filter(None, (*PLACES[:1], temporary, *PLACES[1:])):
+        folder = f"{place}/everproof-{os.urandom(8).hex()}"
         with suppress(OSError):
-            folder.mkdir(mode=MODE)
+            os.mkdir(folder, mode=MODE)
             return folder
     raise UnavailableError("there is no folder to keep the step's credential in", place=", ".join(PLACES))

@@ -8,7 +8,6 @@ from its memory, which takes it from the superuser too. What stands above this p
 import ctypes
 import os
 import sys
-from pathlib import Path
 from typing import Final
 
 from everproof.kernel.errors import InputError, UnavailableError
@@ -35,7 +34,8 @@ def hide() -> dict[str, str]:
     """Hide this process, and wipe its environment; what that was."""
     inherited = dict(os.environ)
     _prctl(_PR_SET_DUMPABLE, 0)
-    stat = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    with open("/proc/self/stat", "rb") as file:
+        stat = file.read().rpartition(b")")[2].split()
     start, end = int(stat[_ENV_START]), int(stat[_ENV_START + 1])
     os.environ.clear()
     if 0 < start < end:

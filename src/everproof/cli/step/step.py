@@ -1,5 +1,6 @@
 """One step: proves the job, asks for the stage, runs the command, ends all that it left, and says how it ended."""
 
+import gc
 import hashlib
 import os
 import select
@@ -52,7 +53,7 @@ def run(options: Options) -> int:
     session = StepSession(job.wire.server, job.ca, key, inherited)
     try:
         session.keep(begun)
-        environment |= {SESSION: str(session.file), STAGE: options.stage}
+        environment |= {SESSION: session.file, STAGE: options.stage}
         watch = Watch(job, key, begun, grace=options.grace, lifetime=options.lifetime)
         status, result = _run(options, environment, watch, session)
     finally:
@@ -74,6 +75,7 @@ def _run(
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     child = _start(options.command, environment)
+    gc.enable()
     watch.start(session.keep, wake)
     until = started + options.timeout if options.timeout else float("inf")
     killed, ended = "", None
