@@ -111,6 +111,8 @@ class Authorizer:
             UnavailableError: nothing could be recorded, so nothing was decided.
         """
         given, shown = tuple(facts), proof.principal
+        if mode == "observe" and self._is_dead(proof):
+            mode = "enforce"  # to observe is to let pass what policy would not, and not whoever is nobody any more
         for _ in range(ATTEMPTS):
             self._storage.require_fresh()
             generation, engine, at = self._storage.generation, self.engine, self._storage.clock.now()
@@ -118,8 +120,9 @@ class Authorizer:
             asked = self._asked(proof, action, resource, context, known)
             verdict = engine.decide(asked)
             kept = _Pending(
-                self._ledger, self._is_live, engine.version, proof, asked, verdict, known, at, detail, mode, request
-            )
+                self._ledger, self._is_live, engine.version, proof, asked, verdict, known, at, detail, mode, request,
+                self._held,
+            )  # fmt: skip
             decided = await self._storage.write(_Decided(kept, within, self._refusal(proof, action), generation))
             if decided is not None:
                 break
@@ -156,7 +159,7 @@ class Authorizer:
             decision=verdict.decision,
             receipt=decided.receipt,
             reason=decided.refusal,
-            lets_pass=mode == "observe",
+            lets_pass=mode == "observe" and not kept.is_dead,
             explain=explain,
         )
 
@@ -172,6 +175,9 @@ class Authorizer:
         if now is None or now.ref != proof.principal.ref:
             raise _outdated()
         return msgspec.structs.replace(proof, principal=now)
+
+    def _is_dead(self, proof: Proof) -> bool:
+        return _is_dead(proof, self._is_live, self._held)
 
     def _refusal(self, proof: Proof, action: Action) -> RefusedError | None:
         """What stands against it, whatever policy says."""
@@ -214,6 +220,10 @@ def _outdated() -> UnavailableError:
     return UnavailableError("what this is decided by is being changed", todo="ask again")
 
 
+def _is_dead(proof: Proof, is_live: Liveness, held: Container[Ref]) -> bool:
+    return (proof.credential is not None and not is_live(proof.credential)) or proof.principal.ref in held
+
+
 def _outside_scope(proof: Proof, action: Action) -> RefusedError | None:
     """A token that was narrowed to a scope does nothing outside it, whatever policy lets its principal do."""
     scope = proof.claims.get("scope")
@@ -239,11 +249,12 @@ class _Pending(msgspec.Struct):
     detail: Attributes
     mode: Mode
     request: str | None
+    held: Container[Ref] = ()
 
     @property
     def is_dead(self) -> bool:
-        """Whether the credential was revoked since it was shown."""
-        return self.proof.credential is not None and not self.is_live(self.proof.credential)
+        """Whether the credential was revoked, or its principal contained, since it was shown."""
+        return _is_dead(self.proof, self.is_live, self.held)
 
     def require_alive(self, now: datetime) -> None:
         """Refuse what is proven no more: between a proof and its commit may lie a slow body or a long examination.
@@ -258,7 +269,8 @@ class _Pending(msgspec.Struct):
 
     def entry(self, refusal: str | None) -> Entry:
         decision: Decision = self.verdict.decision
-        word = "allow" if refusal is None else "would_deny" if self.mode == "observe" else "deny"
+        observed = self.mode == "observe" and not self.is_dead
+        word = "allow" if refusal is None else "would_deny" if observed else "deny"
         principal = self.proof.principal.ref
         body = DecisionRecord(
             decision=word,

@@ -23,7 +23,7 @@ class Holding:
     def __init__(self, storage: Storage) -> None:
         with storage.reading() as connection:
             self._held = set(load_held(connection))
-        storage.subscribe(TOPIC, self._hear)
+        storage.subscribe(TOPIC, self._hear, at_once=True)
 
     def __contains__(self, ref: object) -> bool:
         return bool(self._held) and ref in self._held
