@@ -35,6 +35,7 @@ class Everproof:
         """
         self.settings = settings
         self.storage = Storage.open(settings.database_url, state=settings.state, clock=clock)
+        self.storage.max_stale_seconds = settings.max_stale_seconds
         try:
             self._open()
         except BaseException:

@@ -14,7 +14,7 @@ from everproof.kernel.ids import new_id
 from everproof.kernel.words import MAIN_SPACE, Entry
 from everproof.keys import SigningKeys, TokenAlgorithm
 from everproof.ledger import Ledger
-from everproof.storage import Storage, Transaction
+from everproof.storage import Storage, Transaction, forget_feed, take_duty
 
 EVERY: Final = timedelta(minutes=10)
 """Nothing waits for it: what is over is refused at once, whether it was forgotten or not."""
@@ -51,11 +51,15 @@ class Upkeep:
             self._task = None
 
     async def once(self) -> None:
-        """Do the chores."""
+        """Do the chores, unless another process of this server has done them just now."""
+        if not await self._storage.write(lambda tx: take_duty(tx, "upkeep", EVERY)):
+            return
         await self._storage.write(self._forget)
+        while await self._storage.write(forget_feed):
+            pass
         for algorithm in self._signing.due():
             if algorithm in get_args(TokenAlgorithm):
-                await self._storage.write(lambda tx, name=algorithm: self._signing.rotate(tx, name))
+                await self._storage.write(lambda tx, name=algorithm: self._rotate(tx, name))
 
     async def _repeat(self) -> None:
         while True:
@@ -64,6 +68,10 @@ class Upkeep:
             except Error as error:
                 _log.warning("upkeep failed, and is tried again", detail=error.message)
             await asyncio.sleep(EVERY.total_seconds())
+
+    def _rotate(self, tx: Transaction, algorithm: TokenAlgorithm) -> None:
+        if self._signing.is_due(tx, algorithm):
+            self._signing.rotate(tx, algorithm)
 
     def _forget(self, tx: Transaction) -> None:
         self._identity.forget(tx, lineage_before=tx.now - LINEAGE_KEPT)

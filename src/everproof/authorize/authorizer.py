@@ -53,9 +53,6 @@ _REVOKED: Final = "the credential was revoked"
 ATTEMPTS: Final = 5
 """How often a decision is made anew because another server changed what it was made by, before the caller is told."""
 
-_RECORDED: Final = frozenset({"User", "Service", "Machine", "Device"})
-"""Principals that exist only while they are on record; a job is what its proof says."""
-
 Liveness: TypeAlias = Callable[[str], bool]
 """Whether a credential is neither revoked nor over."""
 
@@ -110,7 +107,8 @@ class Authorizer:
         Raises:
             UnavailableError: nothing could be recorded, so nothing was decided.
         """
-        given, shown = tuple(facts), proof.principal
+        given = tuple(facts)
+        recorded = self._storage.generation is not None and self._known(proof.principal.ref) is proof.principal
         if mode == "observe" and self._is_dead(proof):
             mode = "enforce"  # to observe is to let pass what policy would not, and not whoever is nobody any more
         for _ in range(ATTEMPTS):
@@ -126,7 +124,7 @@ class Authorizer:
             decided = await self._storage.write(_Decided(kept, within, self._refusal(proof, action), generation))
             if decided is not None:
                 break
-            proof = self._as_recorded_now(proof, shown)
+            proof = self._as_recorded_now(proof) if recorded else self._as_proven(proof, engine)
         else:
             raise _outdated()
         if decided.refusal is None and within is None and kept.is_dead:
@@ -163,18 +161,26 @@ class Authorizer:
             explain=explain,
         )
 
-    def _as_recorded_now(self, proof: Proof, shown: Principal) -> Proof:
+    def _as_recorded_now(self, proof: Proof) -> Proof:
         """The proof with its principal as it is on record by now.
 
         Raises:
-            UnavailableError: it was on record, and is no more or in another way: it must be proven anew.
+            UnavailableError: it is on record no more, so it must be proven anew.
         """
-        now = self._known(shown.ref)
-        if now is None and proof.principal.ref.type not in _RECORDED:
-            return proof
-        if now is None or now.ref != proof.principal.ref:
+        now = self._known(proof.principal.ref)
+        if now is None:
             raise _outdated()
         return msgspec.structs.replace(proof, principal=now)
+
+    def _as_proven(self, proof: Proof, engine: Engine) -> Proof:
+        """The proof of a principal that is what it was proven to be, such as a job.
+
+        Raises:
+            UnavailableError: another bundle rules, which may not trust what it was proven by.
+        """
+        if engine is not self.engine:
+            raise _outdated()
+        return proof
 
     def _is_dead(self, proof: Proof) -> bool:
         return _is_dead(proof, self._is_live, self._held)

@@ -49,7 +49,7 @@ class Runs:
         self._issuer = issuer
         self._waiting: set[asyncio.Event] = set()
         self._stopped = False
-        storage.subscribe(TOPIC, self._wake)
+        storage.subscribe(TOPIC, self._wake, decides=False)
 
     @staticmethod
     def lifetime(stage: Stage, asked: int | None) -> timedelta:

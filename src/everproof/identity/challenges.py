@@ -1,6 +1,6 @@
 """Challenges that only this server can have made, and the words that people sign over them.
 
-A challenge needs no row until it is used: it carries its time and a MAC under a key of this process.
+A challenge needs no row until it is used: it carries its time and a MAC.
 """
 
 import hashlib
@@ -46,12 +46,13 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 class Challenges:
-    """Makes and knows the challenges of this process."""
+    """Makes and knows the challenges of this server. That each is used once is decided in the commit."""
 
-    def __init__(self, clock: Clock, *, server: str) -> None:
+    def __init__(self, clock: Clock, *, server: str, key: bytes | None = None) -> None:
+        """Make them with ``key``, which all processes of a server share; without one, with a key of this process."""
         self._clock = clock
         self.server = server
-        self._key = secrets.token_bytes(_MAC_BYTES)
+        self._key = key or secrets.token_bytes(_MAC_BYTES)
 
     def new(self) -> Challenge:
         """A fresh challenge."""

@@ -46,7 +46,8 @@ class Credentials:
             self._revoked = dict(credential_store.load_revoked(connection, storage.clock.now()))
             self._keys = set(credential_store.load_revoked_keys(connection))
         self._revoked.update(_certificates(self._keys))
-        storage.subscribe(TOPIC, self._hear)
+        # At once: a change that another server's commit has made impossible is looked at after it, never before.
+        storage.subscribe(TOPIC, self._hear, at_once=True, decides=False)
 
     def issue(self, tx: Transaction, credential: Credential) -> Credential:
         """Put ``credential`` on record, cut to end with its parent; the credential as it stands.

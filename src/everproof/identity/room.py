@@ -38,7 +38,7 @@ class Identity:
         self.directory = Directory(storage)
         self.credentials = Credentials(storage, issuer=issuer)
         self.proofs = Proofs(self.directory, self.credentials)
-        challenges = Challenges(clock, server=issuer)
+        challenges = Challenges(clock, server=issuer, key=signing.derived("everproof/challenges/v1"))
         self.login = SshLogin(self.directory, challenges, clock)
         self.enrolment = Enrolment(storage, challenges)
         self.machines = Machines(storage)

@@ -69,6 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: int = 8443
     url: str = ""
     """How callers name this server, and the issuer of its tokens; empty: https://localhost:PORT."""
+    max_stale_seconds: Annotated[float, msgspec.Meta(ge=0.5, le=60)] = 2.0
+    """On PostgreSQL, where several servers may share a database: what one may not know of the others' deeds before it
+    lets nothing happen any more."""
     root_key: str = ""
     """``file:PATH`` or ``env:NAME``; empty: a file in the state folder, mode 0600."""
     checkpoint_copy: Path | None = None

@@ -97,7 +97,8 @@ class Keyring:
         self._lock = threading.Lock()
         storage.before_commit(self._flush)
         storage.after_rollback(self._forget)
-        storage.subscribe(ERASED_TOPIC, self._drop)
+        # At once: nothing may be sealed by a key that another server has destroyed.
+        storage.subscribe(ERASED_TOPIC, self._drop, at_once=True, decides=False)
 
     def seal(self, tx: Transaction, about: Ref, plaintext: bytes, *, context: bytes) -> Sealed:
         """``plaintext`` sealed under the key of ``about``, which is made within ``tx`` where there is none yet.
@@ -243,6 +244,8 @@ class Keyring:
 
     def _drop(self, key_id: str, _body: bytes = b"") -> None:
         self._erased.add(key_id)
+        for about in [about for about, key in list(self._sealing.items()) if key.id == key_id]:
+            self._sealing.pop(about, None)
         with self._lock:
             self._opening.pop(key_id, None)
 

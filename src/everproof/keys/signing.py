@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast, get_args
 
 import msgspec
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -80,7 +82,7 @@ class SigningKeys:
         if any(algorithm not in self._snapshot.current for algorithm in get_args(Algorithm)):
             storage.write_now(self._make_missing)
             self._snapshot = self._load()
-        storage.subscribe(CHANGED_TOPIC, self._changed)
+        storage.subscribe(CHANGED_TOPIC, self._changed, decides=False)
 
     def current(self, algorithm: Algorithm) -> SigningKey:
         """The key to sign with now."""
@@ -98,6 +100,19 @@ class SigningKeys:
         now = self._storage.clock.now()
         verifiers = self._snapshot.verifiers.values()
         return {"keys": [verifier.jwk for verifier in verifiers if verifier.ends is None or now < verifier.ends]}
+
+    def derived(self, use: str) -> bytes:
+        """32 secret bytes for one use, the same in every process of this server and after every start."""
+        private = self._snapshot.current["Ed25519"].private
+        assert isinstance(private, ed25519.Ed25519PrivateKey)
+        derive = HKDF(hashes.SHA256(), 32, salt=None, info=b"everproof/derived/v1\n" + use.encode())
+        return derive.derive(private.private_bytes_raw())
+
+    def is_due(self, tx: Transaction, algorithm: TokenAlgorithm) -> bool:
+        """Whether it is still to be rotated in this commit: another process of this server may have just done so."""
+        before = milliseconds(tx.now - ROTATE_AFTER)
+        rows = store.read_signing_keys(tx.connection)
+        return any((row.algorithm, row.state) == (algorithm, "current") and row.created <= before for row in rows)
 
     def due(self) -> tuple[TokenAlgorithm, ...]:
         """The algorithms whose key has signed for ``ROTATE_AFTER``."""

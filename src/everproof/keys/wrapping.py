@@ -29,7 +29,8 @@ class WrappingKeys:
         if not self._ciphers:
             storage.write_now(self._add)
             self._load()
-        storage.subscribe(ROTATED_TOPIC, lambda _key, _body: self._load())
+        # At once: a key wrapped by a version that is being given up would be lost with it.
+        storage.subscribe(ROTATED_TOPIC, lambda _key, _body: self._load(), at_once=True, decides=False)
 
     @property
     def newest(self) -> int:

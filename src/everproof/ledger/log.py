@@ -19,7 +19,7 @@ from everproof.ledger import store
 from everproof.ledger.commitment import DOMAIN, SALT_BYTES
 from everproof.ledger.cosigning import Witnesses
 from everproof.ledger.edge import Edge
-from everproof.ledger.merkle import leaf_hash
+from everproof.ledger.merkle import HASH_BYTES, leaf_hash
 from everproof.ledger.note import NoteSigner
 from everproof.ledger.publisher import Publisher
 from everproof.ledger.rollback import RollbackError
@@ -41,11 +41,15 @@ class Receipt(msgspec.Struct, frozen=True):
     entry_id: str
 
 
-class Grown(msgspec.Struct, frozen=True):
-    """What a batch added: entries from ``first`` on, so that there are ``size`` now."""
+class Grown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a batch added: entries from ``first`` on, so that there are ``size`` now.
+
+    Where several servers write, with the hashes of the leaves, so that each has the tree's edge without reading it.
+    """
 
     first: int
     size: int
+    leaves: bytes = b""
 
 
 class Ledger(LedgerView):
@@ -87,7 +91,8 @@ class Ledger(LedgerView):
             self._publisher.restore(connection)
         storage.before_commit(self._flush)
         storage.after_rollback(self._forget)
-        storage.subscribe(TOPIC, self._grown)
+        storage.subscribe(TOPIC, self._follow, at_once=True, decides=False)
+        storage.subscribe(TOPIC, self._grown, decides=False)
 
     @property
     def vkey(self) -> str:
@@ -159,6 +164,8 @@ class Ledger(LedgerView):
             RollbackError: a checkpoint is needed and must not be signed.
             QuorumError: a checkpoint is needed, and too few witnesses cosign it.
         """
+        if index >= self.size and self._storage.generation is not None:
+            self.size = max(self.size, await asyncio.to_thread(self.length))  # a receipt of another server
         if not 0 <= index < self.size:
             raise NotFoundError(f"the ledger has no entry {index}")
         if not self._publisher.reaches(index):
@@ -189,7 +196,8 @@ class Ledger(LedgerView):
             return
         self._tx, self._flushed = None, tx
         edge, first, rows = self._edge, self._first, self._rows
-        tiles = edge.extend([leaf_hash(commitment) for _, _, _, _, commitment, _, _ in rows])
+        leaves = [leaf_hash(commitment) for _, _, _, _, commitment, _, _ in rows]
+        tiles = edge.extend(leaves)
         if not store.grow_head(tx.connection, expected=first, size=edge.size, origin=self.origin):
             raise ConflictError(
                 "someone else has written to the ledger", todo="see that one server runs on this database, then restart"
@@ -199,12 +207,23 @@ class Ledger(LedgerView):
         except IntegrityError as error:
             raise ConflictError("an entry of this id is on record", todo="look for it: `Ledger.find`") from error
         store.put_tiles(tx.connection, tiles)
-        tx.publish(TOPIC, str(first), encode(Grown(first, edge.size)))
+        told = Grown(first, edge.size, b"" if tx.generation is None else b"".join(leaves))
+        tx.publish(TOPIC, str(first), msgspec.msgpack.encode(told), quiet=True)
 
     def _forget(self) -> None:
         self._tx = None
         if self._flushed is not None:  # the edge has grown by what was not committed
             self._edge = None
 
+    def _follow(self, _key: str, body: bytes) -> None:
+        """Take along what another server has appended. What was appended here, the edge has already."""
+        edge, told = self._edge, msgspec.msgpack.decode(body, type=Grown)
+        if edge is None or told.size <= edge.size:
+            return
+        if edge.size == told.first and len(told.leaves) == HASH_BYTES * (told.size - told.first):
+            edge.extend([told.leaves[at : at + HASH_BYTES] for at in range(0, len(told.leaves), HASH_BYTES)])
+        else:
+            self._edge = None
+
     def _grown(self, _key: str, body: bytes) -> None:
-        self.size = msgspec.json.decode(body, type=Grown).size
+        self.size = msgspec.msgpack.decode(body, type=Grown).size

@@ -5,6 +5,7 @@ Where the database does not continue what was signed, nothing is signed any more
 
 import asyncio
 import contextlib
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -48,11 +49,12 @@ class Publisher:
         self.published: tuple[Checkpoint, bytes] | None = None
         self._signed: tuple[Checkpoint, bytes] | None = None
         self._asked = False
+        self._published_at = float("-inf")
         self._publishing = asyncio.Lock()
         self._periodic: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        storage.subscribe(TOPIC, self._heard)
+        storage.subscribe(TOPIC, self._heard, decides=False)
 
     def restore(self, connection: Connection) -> None:
         """Take up what was signed before, and look whether the database continues it."""
@@ -181,7 +183,9 @@ class Publisher:
             tx.publish(TOPIC, str(checkpoint.size), note)
 
     def _heard(self, _size: str, note: bytes) -> None:
+        """Also what another server of this log has published: then it need not be done here."""
         self.published = open_checkpoint(note, self._signer.verifier)[0], note
+        self._published_at = time.monotonic()
 
     async def _publish_periodically(self) -> None:
         while True:
@@ -190,7 +194,8 @@ class Publisher:
                     await self._stopping.wait()
             if self._stopping.is_set():
                 return
-            await self._publish_or_note()
+            if time.monotonic() - self._published_at >= PUBLISH_EVERY.total_seconds() / 2:
+                await self._publish_or_note()
 
     async def _publish_or_note(self) -> None:
         """Publish; what stands against it is told by `trouble`, and by the readiness that asks it."""

@@ -62,7 +62,7 @@ class Containment:
         self._reaches: list[Reach] = []
         self._waiting: dict[str, asyncio.Event] = {}
         work.register(Verb(name=VERB, run=self._run, limit=LIMIT))
-        storage.subscribe(TOPIC, self._hear)
+        storage.subscribe(TOPIC, self._hear, decides=False)
         with storage.reading() as connection:
             for one in store.list_open(connection):
                 credentials.refuse(_live(connection, one.target))

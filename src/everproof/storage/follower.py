@@ -1,6 +1,8 @@
 """Hears what other processes commit: PostgreSQL wakes it, and it looks now and then in case it did not."""
 
 import contextlib
+import os
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +33,7 @@ class Follower:
         self._feed = feed
         self._told = told
         self._stop = threading.Event()
+        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._thread = threading.Thread(target=self._work, name="storage-follower", daemon=True)
 
     def start(self) -> None:
@@ -40,7 +43,11 @@ class Follower:
     def stop(self) -> None:
         """End, once what is under way is done."""
         self._stop.set()
-        self._thread.join()
+        os.write(self._waker, b"\0")
+        if self._thread.is_alive():
+            self._thread.join()
+        os.close(self._waker)
+        os.close(self._woken)
 
     def look(self, connection: Any) -> None:
         """Take all that there is, by a driver's connection."""
@@ -70,7 +77,8 @@ class Follower:
                 self.look(connection)
                 self._told()
                 self._stop.wait(PAUSE_SECONDS)
-                for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                select.select([connection, self._woken], [], [], POLL_SECONDS)
+                for _ in connection.notifies(timeout=0):
                     pass
         finally:
             pooled.invalidate()

@@ -49,10 +49,18 @@ class ReplicatedWriter(Writer):
 
     async def stop(self) -> None:
         """End: commit what waits, and hear no more."""
-        if self._follower is not None:
-            await asyncio.to_thread(self._follower.stop)
-            self._follower = None
         await super().stop()
+        await asyncio.to_thread(self._stop_following)
+
+    def close(self) -> None:
+        """As `Writer.close`."""
+        super().close()
+        self._stop_following()
+
+    def _stop_following(self) -> None:
+        if self._follower is not None:
+            self._follower.stop()
+            self._follower = None
 
     def trouble(self) -> str | None:
         """As `Writer.trouble`; a feed that is lost for good is trouble too."""

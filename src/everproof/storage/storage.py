@@ -22,7 +22,7 @@ from everproof.storage.database import (
     sqlite_file,
     writer_engine,
 )
-from everproof.storage.feed import Listener
+from everproof.storage.feed import Listener, StaleError
 from everproof.storage.migrate import migrate, require_current
 from everproof.storage.replicated import ReplicatedWriter
 from everproof.storage.tables import marks
@@ -96,6 +96,10 @@ class Storage:
 
     def trouble(self) -> str | None:
         """Why changes cannot be made durable now, for an operator; None while they can."""
+        try:
+            self.require_fresh()
+        except StaleError as error:
+            return error.message
         return self.writer.trouble()
 
     @property

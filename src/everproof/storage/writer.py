@@ -245,12 +245,15 @@ class Writer:
     def _connected(self) -> Connection:
         """The connection that writes, kept between batches: taking it from the pool costs a tenth of a small one."""
         if self._connection is None or self._connection.invalidated:
-            self.close()
+            self._give_back()
             self._connection = self._engine.connect()
         return self._connection
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give back what it holds."""
+        self._give_back()
+
+    def _give_back(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
