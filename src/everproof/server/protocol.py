@@ -21,6 +21,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from everproof.identity.certificates import presented
+from everproof.kernel.errors import Error
+from everproof.server.http.problem import problem_reply
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request line and its headers: a CI token with 200 groups is 16 kB."""
@@ -38,11 +40,26 @@ REFUSED_BYTES: Final = 1 << 20
 """How long, and how much, a peer that was refused may go on sending for nothing: so it reads why, and not a reset."""
 
 _CREDENTIALS: Final = struct.Struct("3i")
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 51\r\nconnection: close\r\n\r\nThe head of a request may have 64 KiB here in all.\n"
-)
+_LOOKED_AT: Final = frozenset({b"host", b"expect", b"transfer-encoding"})
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+
+
+class MalformedError(Error):
+    """What came is not a request that every reader would read alike (RFC 9112)."""
+
+    code = "malformed-request"
+
+
+class HeadTooLargeError(Error):
+    """The request line and headers are longer than anything honest."""
+
+    code = "head-too-large"
+    status = 431
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the head of the request has more than {MAX_HEAD} bytes", todo="send fewer or shorter headers"
+        )
 
 
 class Exchange(RequestResponseCycle):
@@ -93,6 +110,7 @@ class Protocol(HttpToolsProtocol):
     working_since: float | None = None
     cycle: RequestResponseCycle | None  # type: ignore[assignment]
     idle_since: float | None = None
+    hosts = 0
     refused_since: float | None = None
     certified_until: float | None = None
     is_last = False
@@ -121,19 +139,42 @@ class Protocol(HttpToolsProtocol):
             if self.head_bytes > REFUSED_BYTES:
                 self.transport.close()
             return
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            reason = error.__context__
+            self._refuse(reason if isinstance(reason, Error) else MalformedError("its address cannot be read"))
+        except httptools.HttpParserError as error:
+            self._refuse(MalformedError(str(error), todo="send it as RFC 9112 has it; nothing of it was done"))
+        except httptools.HttpParserUpgrade:
+            pass  # nothing is upgraded here: it is answered as it stands
         if self.reading_since is not None:
             self.head_bytes += len(data)
             if self.head_bytes > MAX_HEAD:
-                self._refuse(_TOO_LARGE)
+                self._refuse(HeadTooLargeError())
 
     def on_message_begin(self) -> None:
         """Start the head's clock."""
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self.hosts = 0
         self.idle_since = None
         self.reading_since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. What the parser lets pass, and another reader might frame otherwise, is refused."""
+        name = name.lower()
+        self.headers.append((name, value))
+        if name not in _LOOKED_AT:
+            return
+        if name == b"host":
+            self.hosts += 1
+        elif name == b"transfer-encoding":
+            if value.lower() != b"chunked" or self.parser.get_http_version() != "1.1":
+                raise MalformedError("a transfer coding other than chunked, once, in HTTP/1.1", place="header")
+        elif value.lower() == b"100-continue":
+            self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         """Stop the head's clock, and begin to work."""
@@ -144,6 +185,8 @@ class Protocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         version = parser.get_http_version()
+        if self.hosts != 1 and (self.hosts or version != "1.0"):
+            raise MalformedError("a request names its host once", place="header host")
         scope: dict[str, Any] = {
             "type": "http",
             "asgi": _ASGI,
@@ -214,14 +257,23 @@ class Protocol(HttpToolsProtocol):
             if self.idle_since is not None:
                 self.transport.close()
 
-    def _refuse(self, answer: bytes) -> None:
+    def _refuse(self, error: Error) -> None:
         """Answer, and take no more."""
-        if self.working_since is not None:  # it would be taken for the answer to the request before
-            self.transport.close()
-            return
         self.refused_since = self.loop.time()
         self.reading_since = None
-        self.transport.write(answer)
+        cycle = self.cycle
+        may_answer = (
+            cycle is None
+            or cycle.response_complete
+            or (cycle.more_body and not cycle.response_started and not self.pipeline)
+        )
+        if may_answer:  # else it would be taken for the answer to the request before
+            reply = problem_reply(error)
+            head = [STATUS_LINE[reply.status], b"content-type: ", reply.media.encode()]
+            head.append(b"\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(reply.body))
+            self.transport.write(b"".join((*head, reply.body)))
+        if not may_answer or error.status != HeadTooLargeError.status:
+            self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.task = self.loop.create_task(cycle.run_asgi(app))
