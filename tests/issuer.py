@@ -156,7 +156,7 @@ def github_claims(now: datetime, *, audience: str, **changes: Any) -> dict[str, 
 
 def _tls(folder: Path, ca_file: Path) -> ssl.SSLContext:
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer CA")])
+    ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"issuer CA of {folder.name}")])
     ca = (
         _builder(ca_name, ca_name, ca_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -10,6 +10,7 @@ from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
 from everproof.identity.outbound import Outbound
 from everproof.integrations.issuers import issuer_kinds
+from everproof.integrations.repository_hosts import repository_hosts
 from everproof.kernel.clock import Clock
 from everproof.kernel.settings import Settings
 from everproof.keys import Keyring, SigningKeys, open_root_key
@@ -19,6 +20,7 @@ from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
 from everproof.response import Containment
 from everproof.routes import load_routes
+from everproof.secrets import RepositoryTokens
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
 from everproof.work import Work
@@ -88,6 +90,15 @@ class Everproof:
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
+        self.repository_tokens = RepositoryTokens(
+            storage,
+            keyring=self.keyring,
+            ledger=self.ledger,
+            work=self.work,
+            credentials=self.identity.credentials,
+            hosts=repository_hosts(settings.repositories, outbound, storage.clock.now),
+        )
+        self.containment.register(self.repository_tokens.reach)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
 
     def _witnesses(self) -> Witnesses | None:
@@ -115,6 +126,7 @@ class Everproof:
         await self.storage.start()
         await self.ledger.start()
         await self._upkeep.start()
+        await self.repository_tokens.start()
         await self.work.start()
         await self.identity.bundles.start()
 
@@ -122,6 +134,7 @@ class Everproof:
         """Record what waits, and close everything."""
         await self.identity.bundles.stop()
         await self.work.stop()
+        await self.repository_tokens.stop()
         await self._upkeep.stop()
         await self.ledger.stop()
         await self.storage.stop()

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -114,12 +114,28 @@ class Outbound:
         """
         return await self._send("POST", url, [*_POST_HEADERS, ("content-type", media)], body)
 
-    async def _send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | None) -> Answer:
+    async def ask(
+        self, method: str, url: str, *, headers: Mapping[str, str], query: str = "", body: bytes | None = None
+    ) -> Answer:
+        """What is answered to a request with these headers, which may hold a secret, whatever its status.
+
+        Raises:
+            OutboundError: refused, unreachable, too large or too slow.
+            InputError: not an https address.
+        """
+        sent = [*_POST_HEADERS, *headers.items()]
+        if body is not None:
+            sent.append(("content-type", "application/json"))
+        return await self._send(method, url, sent, body, query=query)
+
+    async def _send(
+        self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | None, *, query: str = ""
+    ) -> Answer:
         https_url(url, place="address")
         guard = _Guard(self._private_hosts)
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(method, url, headers, body, guard)
+                return await self._exchange(method, f"{url}?{query}" if query else url, headers, body, guard)
         except TimeoutError:
             raise OutboundError(f"no answer within {self._timeout:g} s", place=url) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -49,6 +49,24 @@ class Witnessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs: tuple[str, ...]
 
 
+class RepositoryHost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A platform that makes tokens of its repositories: one installation of a GitHub App, or one GitLab.
+
+    ``secret`` is where the App's private key (PEM), or GitLab's token, is read from at each use: ``file:PATH``, closed to
+    other accounts, or ``env:NAME``.
+    """
+
+    platform: Literal["github", "gitlab"]
+    secret: str
+    api: str = ""
+    """Empty: https://api.github.com, or https://gitlab.com."""
+    issuer: str = ""
+    """The issuer of its jobs' tokens; empty: that of github.com's Actions, or ``api``."""
+    app: str = ""
+    """The App's client id."""
+    installation: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The server's certificate, where an operator gives one (PEM: chain and key), and who may stand before it."""
 
@@ -82,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bundle: BundleSource | None = None
     git: GitDoor | None = None
     outbound: Outbound = Outbound()
+    repositories: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], RepositoryHost] = {}
+    """Platforms whose repositories jobs get tokens for, by the names that policy and callers use."""
     tls: Tls = Tls()
     telemetry: str = ""
     """An OTLP/HTTP endpoint; empty: no traces leave."""

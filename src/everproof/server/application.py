@@ -28,6 +28,7 @@ from everproof.server.work import WorkDoor
 from everproof.server.witness import WitnessDoor
 
 TITLE: Final = "Everproof"
+from everproof.server.repositories import RepositoriesDoor
 from everproof.server.runs import RunsDoor
 
 
@@ -104,6 +105,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *ContainDoor(app.containment, app.authorizer, identity.directory, callers, app.storage).routes(),
         *applying.routes(),
         *gateway.routes(),
+        *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
     ]
