@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, cast
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from tests.gateways.caller import ANYBODY
-from tests.gateways.site import WIKI, Process, Site, free_port
+from tests.gateways.gateway import WIKI, Process, free_port
+from tests.gateways.site import Site
 
 from benchmarks._site import LOAD_CORE, SERVER_CORE, Key
 from benchmarks.decision import policies
@@ -159,7 +160,7 @@ def forward_auth() -> list[Figure]:
     added: dict[str, Spread] = {}
     with _site() as (site, folder):
         os.sched_setaffinity(0, {LOAD_CORE})
-        service, site.service.port = _service(folder)
+        service, site.gateways.service = _service(folder)
         try:
             for name in GATEWAYS:
                 added[name] = _added(site, name)

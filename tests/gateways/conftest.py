@@ -5,8 +5,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.gateways.caller import Answer
+from tests.gateways.gateway import WIKI, binary
 from tests.gateways.service import Seen
-from tests.gateways.site import WIKI, Site, binary
+from tests.gateways.site import Site
 
 GATEWAYS = ["nginx", "caddy", "traefik", "envoy"]
 

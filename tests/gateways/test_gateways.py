@@ -8,7 +8,8 @@ from joserfc.jwk import KeySet
 
 from tests.gateways.caller import send
 from tests.gateways.conftest import GATEWAYS, Door, require
-from tests.gateways.site import SHOP_HOST, WIKI, Site
+from tests.gateways.gateway import SHOP_HOST, WIKI
+from tests.gateways.site import Site
 from tests.routes.test_paths import TRICKS
 
 HOME = "/projects/everproof/pages/home"
