@@ -4,6 +4,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from everproof.authorize import Authorizer
 from everproof.authorize.bundles import Bundles, ruling
+from everproof.authorize.changes import Changes
 from everproof.authorize.doors import approvals_of, doors_of
 from everproof.delivery import Runs
 from everproof.identity import Identity, apply_people, people_of
@@ -89,6 +90,7 @@ class Everproof:
 
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
+        self.changes = Changes(storage)
         self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
         self.repository_tokens = RepositoryTokens(
             storage,

@@ -85,6 +85,11 @@ class Authorizer:
         """Ask ``source`` for its facts at every decision from now on."""
         self._sources.append(source)
 
+    @property
+    def is_timeless(self) -> bool:
+        """Whether no source of facts is asked: what they know may change without a change here."""
+        return not self._sources
+
     async def authorize(
         self,
         proof: Proof,

@@ -11,6 +11,7 @@ from everproof.server.authzen_candidates import Candidates
 from everproof.server.authzen_pages import PageTokens
 from everproof.server.authzen_search import SEARCHES, AuthZENSearch
 from everproof.server.caller import Callers
+from everproof.server.changes import ChangesDoor
 from everproof.server.contain import ContainDoor
 from everproof.server.entrance import Entrance
 from everproof.server.gateway import GatewayDoor
@@ -106,6 +107,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *applying.routes(),
         *gateway.routes(),
         *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
+        *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
     ]

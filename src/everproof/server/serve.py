@@ -74,6 +74,7 @@ async def serve(app: Everproof, *, ready: Callable[[Listening], None] | None = N
         if renewing is not None:
             renewing.cancel()
         app.runs.stop()  # whoever waits to be told is answered, so that the listener need not wait for them
+        app.changes.stop()
         await listener.stop()
         await app.stop()
         if end_traces is not None:
