@@ -10,6 +10,7 @@ from everproof.identity import Credential
 from everproof.kernel.errors import ConflictError, NotFoundError, RefusedError
 from everproof.kernel.words import Ref
 from everproof.response import ContainmentRecord, Ended
+from everproof.storage import Transaction
 from everproof.work import Errand, Task
 from tests.identity.people import ALICE, BOB, credential
 from tests.response.conftest import PATIENCE, House
@@ -182,3 +183,33 @@ async def test_dry_run_ends_nothing(house: House) -> None:
             house.containment.look(Ref("Credential", "cred_none"))
         with pytest.raises(NotFoundError):
             house.containment.record("cont_none")
+
+
+async def test_nobody_contains_themselves(house: House) -> None:
+    async with house.running():
+        with pytest.raises(RefusedError, match="themselves"):
+            await contain(house, ALICE)
+        assert ALICE not in house.credentials.held
+
+
+async def test_tree_larger_than_what_the_first_commit_tells_ends_whole(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everproof.response.containment.MAX_TOLD", 3)
+    async with house.running():
+        made = await house.tree(20)
+        assert (await contain(house, of(made[0]))).credentials == 21
+        assert not any(map(house.credentials.is_live, (one.id for one in made)))
+
+
+async def test_chain_as_deep_as_its_thief_had_time_for_ends_whole(house: House) -> None:
+    async with house.running():
+        chain = [await house.issue()]
+
+        def grow(tx: Transaction) -> None:
+            for _ in range(1_500):
+                chain.append(house.credentials.issue(tx, credential(tx, chain[-1].id)))
+
+        await house.storage.write(grow)
+        assert (await contain(house, of(chain[0]))).credentials == 1_501
+        assert not house.credentials.is_live(chain[-1].id)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
 
 from everproof.kernel.errors import ConflictError, RefusedError
 from everproof.kernel.words import Effect, Ref
@@ -95,7 +95,12 @@ class Effects(RuleBasedStateMachine):
 
         return self.run(write())
 
-    @rule(target=proposed, verb=st.sampled_from(VERBS), count=st.sampled_from([1, 100]))
+    @initialize(honouring=st.sampled_from(WEATHER), fenced=st.sampled_from(WEATHER))
+    def begin(self, honouring: Any, fenced: Any) -> None:
+        self.outsides["honouring"].weather = honouring
+        self.outsides["fenced"].weather = fenced
+
+    @rule(target=proposed, verb=st.sampled_from(VERBS), count=st.sampled_from([1, 1, 1, 100]))
     def propose(self, verb: str, count: int) -> Any:
         effect = Effect(verb=verb, subject=Ref("Server", "one"), arguments={"count": count})
         made = self.change(lambda tx: self.house.work.effects.propose(tx, effect, by=Ref("User", "alice")))

@@ -8,6 +8,7 @@ and that is taken up where it was left if the server dies. It is finished when t
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Final, TypeAlias
 
 import msgspec
@@ -19,7 +20,7 @@ from everproof.identity.holding import hold, release
 from everproof.identity.records import KEY_KINDS, Credential
 from everproof.kernel.canonical import encode
 from everproof.kernel.clock import milliseconds
-from everproof.kernel.errors import ConflictError, NotFoundError
+from everproof.kernel.errors import ConflictError, NotFoundError, RefusedError
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import MAIN_SPACE, Entry, Ref
 from everproof.ledger import Ledger
@@ -36,6 +37,10 @@ PERSON: Final = "User"
 
 AT_ONCE: Final = 100
 """Credentials in one commit: some 5 ms of the writer, which other decisions wait for."""
+
+MAX_TOLD: Final = 50_000
+"""Credentials that the first commit tells of, 2 MB. The tokens of any beyond are refused by the ancestors that they
+name, and the rest ends with its receipts."""
 
 LIMIT: Final = timedelta(minutes=10)
 
@@ -88,12 +93,17 @@ class Containment:
 
         From this commit on all that was found is refused; `finished` says when all the rest is done. A target that is
         being contained is not contained twice.
+
+        Raises:
+            RefusedError: ``by`` would contain themselves, and who would release them then?
         """
         target = found.target
+        if target == by:
+            raise RefusedError("nobody contains themselves", todo="log out, or revoke your own credentials")
         if target.type != CREDENTIAL:
             hold(tx, target, reason)
         if found.live:
-            tell_ended(tx, found.live)
+            tell_ended(tx, dict(islice(found.live.items(), MAX_TOLD)))
         made = store.find_open(tx.connection, target)
         if made is None:
             made = store.insert_containment(tx, new_id("cont"), target, by=by, reason=reason)
