@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from everproof.evidence import bundle_commit
 from everproof.evidence.bundle_commit import BundleCommit, read_bundle_commit
 from everproof.identity.credentials import Credentials
 from everproof.identity.directory import Directory
 from everproof.identity.proofs import Proofs
 from everproof.identity.roster import add_principal, add_ssh_key, disable
-from everproof.kernel.errors import InputError, NotFoundError, RefusedError, UnauthenticatedError
+from everproof.kernel.errors import InputError, NotFoundError, RefusedError, TooLargeError, UnauthenticatedError
 from everproof.kernel.words import Ref
 from everproof.storage import Storage
 from tests.git.lab import GIT, call, make_key, public_line
@@ -149,3 +150,43 @@ async def test_a_name_that_is_an_option_or_reaches_elsewhere_names_no_commit(sou
     for revision in ("--all", "HEAD@{1}", ":/bundle", "HEAD:other", "", "a b", "-"):
         with pytest.raises((InputError, NotFoundError)):
             await source.read(revision)
+
+
+async def test_attack_a_folder_that_holds_one_folder_a_hundred_times_is_not_read_to_its_end(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three objects, and a hundred million folders for whoever walks through them."""
+    blob = source.git("hash-object", "-w", "--stdin", stdin=b"")
+    tree = source.git("mktree", stdin=f"100644 blob {blob}\tempty\n".encode())
+    for _ in range(4):
+        lines = "".join(f"040000 tree {tree}\t{number:03}\n" for number in range(100))
+        tree = source.git("mktree", stdin=lines.encode())
+    top = source.git("mktree", stdin=f"040000 tree {tree}\t.everproof\n".encode())
+    person = ("-c", "user.name=ada", "-c", "user.email=ada@x.test", "-c", f"user.signingkey={source.key}.pub")
+    commit = source.git(*person, "-c", "gpg.format=ssh", "commit-tree", "-S", "-m", "bomb", top)
+    monkeypatch.setattr(bundle_commit, "MAX_FOLDERS", 20)
+    with pytest.raises(TooLargeError, match="folders"):
+        await source.read(commit)
+
+
+async def test_a_folder_that_is_no_repository_is_not_looked_for_above_it(source: Source) -> None:
+    """Whoever can write above it would give the server another."""
+    below = source.folder / "below"
+    below.mkdir()
+    with pytest.raises(NotFoundError):
+        await read_bundle_commit(below, "HEAD", source.identity, source.storage.clock)
+
+
+async def test_a_signature_for_something_else_than_git_is_none_of_a_commit(source: Source) -> None:
+    """An SSH signature that was made to log in, or over a file, does not sign a policy."""
+    raw = call(GIT, "-C", source.folder, "cat-file", "commit", source.git("rev-parse", "HEAD"))
+    head, _, message = raw.partition(b"\n\n")
+    lines = head.split(b"\n")
+    at = next(number for number, line in enumerate(lines) if line.startswith(b"gpgsig "))
+    unsigned = b"\n".join(lines[:at]) + b"\n\n" + message
+    signed = call("ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", source.key, stdin=unsigned)
+    armour = signed.strip().replace(b"\n", b"\n ")
+    forged = b"\n".join([*lines[:at], b"gpgsig " + armour]) + b"\n\n" + message
+    name = source.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=forged)
+    with pytest.raises(RefusedError, match="does not hold"):
+        await source.read(name)
