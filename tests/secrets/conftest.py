@@ -1,13 +1,17 @@
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from everproof.app import Everproof
 from everproof.authorize.store import StoredBundle, save_bundle
 from everproof.kernel.settings import Outbound, RepositoryHost, Settings
+from everproof.keys import PrivateKey, signing
 from everproof.policy import load_bundle
 from everproof.policy.starter import starter_files
 from everproof.server.application import application
@@ -130,8 +134,6 @@ class Site:
 
     def entries(self, kind: str) -> list[dict[str, Any]]:
         """What the ledger says of a kind, the oldest first."""
-        import msgspec
-
         found = self.app.ledger.tail(limit=1000, kind=kind)
         return [msgspec.json.decode(one.entry.body) for one in found if one.entry is not None]
 
@@ -150,6 +152,23 @@ def session_issuers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         running(tmp_path_factory.mktemp("gitlab"), path="") as gitlab,
     ):
         yield github, gitlab
+
+
+@pytest.fixture(scope="session")
+def rsa_keys() -> list[rsa.RSAPrivateKey]:
+    return [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def one_rsa_key(rsa_keys: list[rsa.RSAPrivateKey], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signing keys are made for each storage, and RSA keys take their time: in this folder the same pair serves."""
+    turns = itertools.cycle(rsa_keys)
+    make = signing._generate
+
+    def generate(algorithm: signing.Algorithm) -> PrivateKey:
+        return next(turns) if algorithm == "RS256" else make(algorithm)
+
+    monkeypatch.setattr(signing, "_generate", generate)
 
 
 @pytest.fixture(scope="session")
