@@ -11,8 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from everproof.app import Everproof
 from everproof.authorize.store import StoredBundle, save_bundle
+from everproof.cli import session as sessions
 from everproof.identity import roster
 from everproof.kernel.settings import Outbound, Settings
 from everproof.kernel.words import Ref
@@ -24,6 +27,7 @@ from tests.issuer import Issuer, github_claims
 
 EVERPROOF = [sys.executable, "-m", "everproof.cli.main"]
 START_SECONDS = 20
+STEP_SECONDS = 15
 
 TRUST = """\
 [issuer]
@@ -65,9 +69,11 @@ class Site:
         self.url = f"https://localhost:{port}"
         text = f'port = {port}\n[outbound]\nca_file = "{issuer.ca_file}"\nprivate_hosts = ["127.0.0.1"]\n'
         (self.state / "server.toml").write_text(text)
+        self._key = sessions.new_key()
         self._prepare(port)
         self.process: subprocess.Popen[bytes]
         self.start()
+        self._log_in()
 
     def start(self) -> None:
         with (self.folder / "up.log").open("wb") as log:
@@ -93,7 +99,12 @@ class Site:
     @property
     def operator(self) -> dict[str, str]:
         """The environment of a command on the server's own machine."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "EVERPROOF_STATE": str(self.state)}
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "EVERPROOF_STATE": str(self.state),
+            "EVERPROOF_SESSION": str(self.folder / "operator.json"),
+        }
 
     def everproof(self, *arguments: str) -> str:
         """What a command of the operator printed."""
@@ -154,9 +165,19 @@ class Site:
         environment: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a step to its end."""
-        process = self.begin(*words, stage=stage, options=options, environment=environment)
-        out, err = process.communicate(timeout=60)
+        with self.begin(*words, stage=stage, options=options, environment=environment) as process:
+            try:
+                out, err = process.communicate(timeout=STEP_SECONDS)
+            except BaseException:
+                process.kill()
+                raise
         return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def _log_in(self) -> None:
+        """The operator's session, which its key renews."""
+        ca = self.ca.read_text()
+        session = sessions.Session(server=self.url, ca=ca, key=self._key, principal='Machine::"operator"')
+        (self.folder / "operator.json").write_bytes(msgspec.json.encode(session))
 
     def _prepare(self, port: int) -> None:
         files = dict(starter_files())
@@ -167,7 +188,8 @@ class Site:
 
         def change(tx: Transaction) -> None:
             save_bundle(tx, StoredBundle(load_bundle(files).digest, "", files))
-            roster.add_principal(tx, Ref("User", "ada"), groups=("administrators",))
+            jwk = sessions.public_jwk(sessions.Session(server=self.url, key=self._key).private_key)
+            roster.register_client(tx, Ref("Machine", "operator"), [jwk], groups=("administrators",))
 
         app.storage.write_now(change)
         app.storage.close()

@@ -68,6 +68,7 @@ def _run(
     """The exit status to give on, and what to tell of how it ended."""
     started = time.monotonic()
     waked, wake = os.pipe()
+    os.set_blocking(waked, False)
     os.set_blocking(wake, False)
     received: list[int] = []
     for number in FORWARDED:
