@@ -5,7 +5,6 @@ Envoy sends the request's own method, host and path, the path behind a prefix. A
 client puts into another form's headers is nobody's word.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -77,13 +76,14 @@ class MisconfiguredError(RefusedError):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request that is held back, as the gateway says it; each part as it came."""
+    """The request that is held back, as the gateway says it; with ``forged``, it has what no client may send."""
 
     method: str
     host: str
     target: str
     authorization: str | None = None
     dpop: str | None = None
+    forged: ForgedHeaderError | None = None
 
     @property
     def path(self) -> str:
@@ -91,28 +91,42 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return self.target.partition("?")[0]
 
 
-def headers_of(scope: Scope, wanted: frozenset[bytes]) -> dict[bytes, str]:
-    """The headers in ``wanted``, each of which may stand there once.
+class Headers(msgspec.Struct):
+    """The headers that are read, each of which stands there once, and the first that no client may send."""
+
+    given: dict[bytes, str]
+    forged: ForgedHeaderError | None = None
+
+    def get(self, name: bytes) -> str | None:
+        """The header's value."""
+        return self.given.get(name)
+
+
+def headers_of(scope: Scope, wanted: frozenset[bytes]) -> Headers:
+    """The headers in ``wanted``.
 
     Raises:
-        RefusedError: one is there twice, or one is there that no client may send.
+        MisconfiguredError: one of them is there twice.
     """
-    found: dict[bytes, str] = {}
+    found = Headers({})
+    given = found.given
     for name, value in scope["headers"]:
         if name in wanted:
-            if name in found:
+            if name in given:
                 raise MisconfiguredError("the header is there twice", place=f"header {name.decode('latin-1')}")
-            found[name] = value.decode("latin-1")
+            given[name] = value.decode("latin-1")
         elif name in _OVERRIDES:
-            place = f"header {name.decode()}"
-            raise ForgedHeaderError("it would make some services see another request", place=place)
+            found.forged = ForgedHeaderError(
+                "it would make some services see another request", place=f"header {name.decode()}"
+            )
         elif b"everproof" in name and name.replace(b"_", b"-").startswith(_OURS):
-            place = f"header {name.decode('latin-1')}"
-            raise ForgedHeaderError("it is Everproof's to set, and came from the client", place=place)
+            found.forged = ForgedHeaderError(
+                "it is Everproof's to set, and came from the client", place=f"header {name.decode('latin-1')}"
+            )
     return found
 
 
-def asked(form: Form, scope: Scope, headers: Mapping[bytes, str]) -> Asked:
+def asked(form: Form, scope: Scope, headers: Headers) -> Asked:
     """What was asked.
 
     Raises:
@@ -130,10 +144,11 @@ def asked(form: Form, scope: Scope, headers: Mapping[bytes, str]) -> Asked:
         target=target,
         authorization=headers.get(b"authorization"),
         dpop=headers.get(b"dpop"),
+        forged=headers.forged,
     )
 
 
-def _said(headers: Mapping[bytes, str], name: bytes) -> str:
+def _said(headers: Headers, name: bytes) -> str:
     value = headers.get(name)
     if not value:
         raise MisconfiguredError(

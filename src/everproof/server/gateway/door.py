@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from everproof.authorize import Authorizer, Denied, Outcome
+from everproof.authorize import Authorizer, Denied
 from everproof.identity import Identity
 from everproof.identity.access_tokens import subject
 from everproof.identity.assertions import Assertions, groups_of
@@ -18,10 +18,10 @@ from everproof.kernel.errors import Error, RefusedError
 from everproof.kernel.words import Mode, Proof
 from everproof.keys import SigningKeys
 from everproof.policy import Bundle
-from everproof.routes import Match, NoRouteError, RouteMap, load_routes
+from everproof.routes import Match, RouteMap, load_routes
 from everproof.server.caller import Callers
 from everproof.server.denial import DeniedError
-from everproof.server.gateway.asked import ENVOY, FORWARDED, GATEWAY, NGINX, Asked, Form, asked, headers_of
+from everproof.server.gateway.asked import ENVOY, FORWARDED, GATEWAY, NGINX, Asked, Form, Headers, asked, headers_of
 from everproof.server.gateway.refusal import REFUSAL, Refusal, packed, refusal, reply, unpacked
 from everproof.server.http import BareRoute, Call, Reply, Route
 from everproof.server.http.call import SECURITY_HEADERS, request_id, send_reply
@@ -42,8 +42,8 @@ class NoServiceError(RefusedError):
     code = "no-service"
 
 
-class NoRouteDeniedError(NoRouteError):
-    """As the route map says it, and recorded."""
+class RefusedRouteError(RefusedError):
+    """What is refused whatever policy says, and recorded."""
 
     def __init__(self, error: RefusedError, denied: Denied) -> None:
         super().__init__(error.message, place=error.place, todo=error.todo or "ask for what the service's routes name")
@@ -90,13 +90,13 @@ class GatewayDoor:
         """Say again, with its body, what an answer to nginx was refused with."""
         headers = headers_of(call.scope, frozenset({GATEWAY, REFUSAL, b"accept"}))
         self._gateways.verify(headers.get(GATEWAY))
-        return reply(unpacked(headers.get(REFUSAL, "")), headers.get(b"accept", ""))
+        return reply(unpacked(headers.get(REFUSAL) or ""), headers.get(b"accept") or "")
 
     def _route(self, form: Form) -> BareRoute:
         wanted = form.wanted
 
         async def decide(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - a gateway sends no body
-            headers: dict[bytes, str] = {}
+            headers = Headers({})
             about: Asked | None = None
             try:
                 headers = headers_of(scope, wanted)
@@ -104,7 +104,7 @@ class GatewayDoor:
                 about = asked(form, scope, headers)
                 given = await self._decide(gateway, about, request_id(scope))
             except Error as error:
-                await send_reply(scope, send, self._refused(form, error, about, headers.get(b"accept", "")))
+                await send_reply(scope, send, self._refused(form, error, about, headers.get(b"accept") or ""))
                 return
             await send({"type": "http.response.start", "status": 200, "headers": given})
             await send({"type": "http.response.body", "body": b""})
@@ -125,6 +125,7 @@ class GatewayDoor:
             about.authorization, about.dpop, method=about.method, url=origin + about.path
         )
         match = service.find(about.method, about.target, about.host)
+        refusal = about.forged or match.refusal
         outcome = await self._authorizer.authorize(
             msgspec.structs.replace(caller, vouched_by=gateway.principal.ref),
             match.action,
@@ -136,11 +137,12 @@ class GatewayDoor:
                 "host": about.host,
                 "path": _plain(about.path),
             },
-            within=None if match.refusal is None else _refusing(match.refusal),
-            mode=self._mode_of(match),
+            within=None if refusal is None else _refusing(refusal),
+            mode="enforce" if about.forged is not None else self._mode_of(match),
             request=None if request is None else request.decode(),
         )
-        _require_passage(match, outcome)
+        if isinstance(outcome, Denied) and not outcome.lets_pass:
+            raise DeniedError(outcome) if refusal is None else RefusedRouteError(refusal, outcome)
         assertion = self._assertions.make(caller, audience=service.audience, route=match.name)
         return [
             (b"x-everproof-principal", _value(subject(caller.principal.ref))),
@@ -166,13 +168,6 @@ class GatewayDoor:
             return reply(told, accept)
         headers = {**told.headers, REFUSAL.decode(): packed(told)}
         return Reply(status=told.problem.status, headers=headers)
-
-
-def _require_passage(match: Match, outcome: Outcome) -> None:
-    if isinstance(outcome, Denied) and not outcome.lets_pass:
-        if match.refusal is not None:
-            raise NoRouteDeniedError(match.refusal, outcome)
-        raise DeniedError(outcome)
 
 
 def _refusing(error: RefusedError) -> Callable[[Transaction], NoReturn]:
