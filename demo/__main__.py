@@ -10,7 +10,7 @@ from demo.house import House
 from demo.stage import SCENES, Tally
 from demo.world import Failed, World
 
-SCENES_IN = ("demo.good", "demo.attacks", "demo.containment", "demo.gateways")
+SCENES_IN = ("demo.good", "demo.attacks", "demo.containment", "demo.replay", "demo.gateways", "demo.certificates")
 
 
 def main() -> int:
