@@ -29,6 +29,7 @@ class PostgreSQL:
         self._made = 0
 
     def url(self, database: str = "postgres") -> str:
+        """The address of a database on the unix socket."""
         return f"postgresql://postgres@/{database}?host={self._folder}"
 
     def fresh(self) -> str:
@@ -41,8 +42,11 @@ class PostgreSQL:
 
 
 @contextmanager
-def running() -> Iterator[PostgreSQL]:
-    """A server of our own, ended at the end. PostgreSQL refuses to run as root, so root runs it as `postgres`."""
+def running(address: str = "") -> Iterator[PostgreSQL]:
+    """A server of our own, ended at the end. PostgreSQL refuses to run as root, so root runs it as `postgres`.
+
+    With ``address``, it listens there too, and believes whoever is on the same small network.
+    """
     where = binaries()
     assert where is not None, "PostgreSQL is not installed"
     with tempfile.TemporaryDirectory(prefix="everproof-pg-") as temporary:
@@ -58,7 +62,10 @@ def running() -> Iterator[PostgreSQL]:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user, group=group)
 
         run("initdb", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        settings = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200"]
+        if address:
+            with (folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {address}/24 trust\n")
+        settings = [f"listen_addresses={address}", f"unix_socket_directories={folder}", "max_connections=200"]
         options = " ".join(f"-c {setting}" for setting in settings)
         run("pg_ctl", "-w", "-t", "30", "-l", str(folder / "log"), "-o", options, "start")
         try:
