@@ -43,7 +43,7 @@ class Site:
         self.service = Service()
         self._stop: list[Callable[[], None]] = [self.service.stop]
         context = ssl.create_default_context()
-        names = ("crawler", "root")
+        names = ("crawler", "root", "loner")
         self.callers = {name: Caller(f"service:{name}", self.settings.issuer, self.port, context) for name in names}
         self._prepare({**_bundle(), **(files or {})})
         command = [sys.executable, "-m", "everproof.cli.main", "up"]
@@ -99,7 +99,7 @@ class Site:
                 tx, Ref("Service", "edge"), [gateway_jwk(self.secret)], groups=("enforcement-points",)
             )
             for name, caller in self.callers.items():
-                groups = ("readers", "customers") if name == "crawler" else ("owners",)
+                groups = {"crawler": ("readers", "customers"), "root": ("owners",)}.get(name, ())
                 roster.register_client(tx, Ref("Service", name), [caller.jwk], groups=groups)
 
         app.storage.write_now(change)
@@ -114,6 +114,8 @@ def _bundle() -> dict[str, bytes]:
         **starter_files(),
         "policies/services.cedar": found["policies/services.cedar"].encode(),
         "policies/tests.cedar": b"""
+@id("tests/loner")
+permit (principal == Service::"loner", action == Action::"api:call", resource is Route);
 @id("tests/owners")
 permit (principal in Group::"owners", action, resource);
 """,

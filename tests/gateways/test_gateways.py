@@ -105,6 +105,14 @@ def test_attack_a_client_says_who_it_is(door: Door) -> None:
         assert seen.header("x-everproof-principal") == "service:crawler"
 
 
+def test_attack_a_client_without_groups_says_which_it_is_in(door: Door) -> None:
+    """What is empty must take the place of what a client says all the same."""
+    answer, [seen] = door.ask(HOME, who="loner", headers={"X-Everproof-Groups": "owners"})
+    assert answer.status == 200
+    assert seen.header("x-everproof-groups") == ""
+    assert seen.header("x-everproof-principal") == "service:loner"
+
+
 def test_attack_a_client_says_who_it_is_with_underscores(door: Door) -> None:
     """Behind CGI and WSGI, `X_Everproof_Principal` and `X-Everproof-Principal` are one variable."""
     for name in ("X_Everproof_Principal", "X-Everproof_Principal", "x_everproof_groups", "X_EVERPROOF_ASSERTION"):
