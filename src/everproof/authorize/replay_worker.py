@@ -29,7 +29,7 @@ from everproof.storage import Storage
 
 MEMORY: Final = 4 << 30
 """Bytes of address space: some ten times what the largest honest bundle takes."""
-NICENESS: Final = 10
+NICENESS: Final = 5
 """Decisions that somebody waits for come first."""
 
 
