@@ -200,7 +200,8 @@ class Effects(RuleBasedStateMachine):
             elif isinstance(outside, Fenced):
                 words = [what for _, what in outside.fences.get(one.id, [])]
                 assert words == sorted(words), "nothing is applied after it was undone"
-        assert not self.house.work.jobs(states=("stuck",))
+        left = self.house.work.jobs(states=("waiting", "running", "stuck"))
+        assert {job.verb for job in left} == {"work.forget"}
 
 
 Effects.TestCase.settings = settings(
