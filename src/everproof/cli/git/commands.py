@@ -7,12 +7,21 @@ from typing import Annotated
 
 import typer
 
+from everproof.cli.terminal import Json, show
 from everproof.kernel.errors import InputError
 from everproof.kernel.settings import load_settings
 
 app = typer.Typer(help="Stand before git repositories: hook, SSH command, set-up.", no_args_is_help=True)
 
 State = Annotated[Path | None, typer.Option(help="The server's state folder.", show_default=False)]
+
+
+Host = Annotated[str, typer.Option(help="The platform, as server.toml names it [default: your job's own].")]
+Repository = Annotated[str, typer.Option(help="The repository's number there [default: your job's own].")]
+Permissions = Annotated[
+    list[str], typer.Option("--permission", help="NAME:read or NAME:write [default: contents:read].")
+]
+Lifetime = Annotated[int, typer.Option(help="Seconds until it ends, at most 3600.")]
 
 
 def _git() -> str:
@@ -72,3 +81,35 @@ def authorized_keys(user: str, key_type: str, key: str, *, state: State = None) 
     from everproof.cli.git.keys import main
 
     raise typer.Exit(main([str(load_settings(state).socket), _git(), user, key_type, key]))
+
+
+@app.command()
+def token(
+    *,
+    host: Host = "",
+    repository: Repository = "",
+    permission: Permissions = [],  # noqa: B006 - Typer's own form
+    lifetime: Lifetime = 600,
+    as_json: Json = False,
+) -> None:
+    """Get a token of a repository at its platform, which ends with your credential."""
+    from everproof.cli.git.token import ask
+
+    show(ask(host, repository, permission, lifetime), as_json=as_json, text=lambda answer: str(answer["token"]))
+
+
+@app.command()
+def credential(
+    operation: Annotated[str, typer.Argument(help="What git wants: get, store or erase.")],
+    *,
+    host: Host = "",
+    repository: Repository = "",
+    permission: Permissions = [],  # noqa: B006 - as above
+    lifetime: Lifetime = 600,
+) -> None:
+    """Be git's credential helper: each fetch or push gets a token of its own."""
+    from everproof.cli.git.token import ask
+    from everproof.cli.git.token import credential as for_git
+
+    if operation == "get":  # there is nothing to store or to erase
+        print(for_git(ask(host, repository, permission, lifetime)), end="")
