@@ -16,7 +16,7 @@ from everproof.kernel.settings import Settings
 from everproof.keys import open_root_key
 from everproof.ledger import parse_vkey, store, verify_ledger
 from everproof.storage.storage import MAX_STALE_SECONDS
-from tests.replicas.replica import Failed, Plan, Told, issue_pool, work
+from tests.replicas.replica import Failed, Load, Plan, Told, issue_pool, work
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.replicas.replica", "sqlalchemy.dialects.postgresql", "psycopg"])
@@ -94,16 +94,16 @@ class Fleet:
         self.pool = issue_pool(app, pool)
         app.storage.close()
 
-    def open(self) -> Everproof:
+    def open(self, name: str = "here") -> Everproof:
         """One more of them, in this process."""
-        settings = Settings(state=self.folder / "here", database=self.url, root_key=f"file:{self.root_key}")
+        settings = Settings(state=self.folder / name, database=self.url, root_key=f"file:{self.root_key}")
         return Everproof(settings)
 
-    def start(self, number: int, *, url: str = "", **plan: object) -> Server:
+    def start(self, number: int, load: Load, *, url: str = "", namespace: str = "") -> Server:
         """Start server ``number``, anew where it was started before; ``url`` is another way to the same database."""
         made = Plan(
             url=url or self.url, state=self.folder / f"state{number}", root_key=self.root_key, pool=self.pool,
-            seed=len(self.everything), **plan,  # type: ignore[arg-type]
+            load=load, seed=len(self.everything), namespace=namespace,
         )  # fmt: skip
         server = Server(made)
         self.everything.append(server)

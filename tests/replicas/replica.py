@@ -32,17 +32,22 @@ CLONE_NEWNET = 0x40000000
 LIFE = timedelta(hours=1)
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """``tasks`` that ask, each ``rest`` seconds after its answer; one that revokes about every ``revoke_every``."""
+
+    tasks: int = 8
+    rest: float = 0.0
+    revoke_every: float = 0.0
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One server's part. It asks for the credentials of ``pool``, and revokes one every ``revoke_every`` seconds."""
+    """One server's part: its load is about the credentials of ``pool``."""
 
     url: str
     state: Path
     root_key: Path
     pool: tuple[str, ...]
-    tasks: int = 8
-    revoke_every: float = 0.0
-    rest: float = 0.0
-    """Between two questions of a task, in seconds."""
+    load: Load
     seed: int = 0
     namespace: str = ""
     """The network namespace that it lives in."""
@@ -53,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, tag="told"):
-    """What a caller was answered: a question (``allowed`` or not), or a revocation (None); where it stands in the log."""
+    """What a caller was answered: a question (``allowed`` or not), or a revocation (None); and where it is recorded."""
 
     credential: str
     asked: float
@@ -73,7 +78,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
 def issue_pool(app: Everproof, count: int) -> tuple[str, ...]:
     """Credentials of bob's, on record."""
     now = app.storage.clock.now()
-    pool = tuple(new_id("tok") for _ in range(count))
+    pool = tuple(new_id("cred") for _ in range(count))
 
     def issue(tx: Transaction) -> None:
         for id_ in pool:
@@ -104,9 +109,8 @@ async def revoke(app: Everproof, credential: str) -> Told:
     """Revoke ``credential``, with an entry in the same commit."""
     asked = time.monotonic()
     at = app.storage.clock.now()
-    entry = Entry(
-        id=new_id("ent"), at=at, kind="test", about=MAIN_SPACE, body=msgspec.Raw(encode({"ended": credential}))
-    )
+    body = msgspec.Raw(encode({"ended": credential}))
+    entry = Entry(id=new_id("ent"), at=at, kind="test", about=MAIN_SPACE, body=body)
 
     def change(tx: Transaction) -> int:
         app.identity.credentials.revoke(tx, credential, "test")
@@ -142,14 +146,14 @@ async def _work(plan: Plan, pipe: Connection) -> None:
     async def asking() -> None:
         while True:
             await _tried(ask(app, chance.choice(plan.pool)), tell)
-            await asyncio.sleep(plan.rest)
+            await asyncio.sleep(plan.load.rest)
 
     async def revoking() -> None:
-        while plan.revoke_every:
-            await asyncio.sleep(plan.revoke_every * chance.uniform(0.5, 1.5))
+        while plan.load.revoke_every:
+            await asyncio.sleep(plan.load.revoke_every * chance.uniform(0.5, 1.5))
             await _tried(revoke(app, chance.choice(plan.pool)), tell)
 
-    await asyncio.gather(revoking(), *(asking() for _ in range(plan.tasks)))
+    await asyncio.gather(revoking(), *(asking() for _ in range(plan.load.tasks)))
 
 
 async def _tried(doing: Any, tell: Any) -> None:

@@ -15,8 +15,9 @@ import pytest
 from tests import postgres
 from tests.postgres import PostgreSQL
 from tests.replicas.fleet import Fleet, Server, eventually, fleet_of, wrong
+from tests.replicas.replica import Load
 
-LOAD = {"revoke_every": 0.1, "tasks": 2, "rest": 0.01}
+LOAD = Load(revoke_every=0.1, tasks=2, rest=0.01)
 HOST, GUEST = "10.203.117.1", "10.203.117.2"
 LOOK = 0.05
 
@@ -28,7 +29,7 @@ def answers_since(server: Server, moment: float) -> int:
 def test_a_paused_server_gives_way_and_lets_nobody_in_by_what_it_knew(postgresql: PostgreSQL, tmp_path: Path) -> None:
     chance = random.Random(1)
     with fleet_of(Fleet(postgresql.fresh(), tmp_path / "fleet", pool=2000)) as fleet:
-        servers = [fleet.start(number, **LOAD) for number in range(3)]
+        servers = [fleet.start(number, LOAD) for number in range(3)]
         for server in servers:
             server.wait()
         for _ in range(2):
@@ -51,7 +52,7 @@ def test_a_paused_server_gives_way_and_lets_nobody_in_by_what_it_knew(postgresql
 def test_a_server_that_loses_its_connections_takes_new_ones(postgresql: PostgreSQL, tmp_path: Path) -> None:
     url = postgresql.fresh()
     with fleet_of(Fleet(url, tmp_path / "fleet", pool=2000)) as fleet:
-        servers = [fleet.start(number, **LOAD) for number in range(3)]
+        servers = [fleet.start(number, LOAD) for number in range(3)]
         for server in servers:
             server.wait()
         with psycopg.connect(url, autocommit=True) as connection:
@@ -105,8 +106,8 @@ def test_a_server_that_is_cut_off_says_so_lets_nobody_in_and_comes_back(tmp_path
         url = database.fresh()
         far = url.partition("?")[0].replace("@/", f"@{HOST}/")
         with fleet_of(Fleet(url, tmp_path / "fleet", pool=2000)) as fleet:
-            near = [fleet.start(number, **LOAD) for number in range(2)]
-            away = fleet.start(2, url=far, namespace=cable, revoke_every=0.0, tasks=4, rest=0.002)
+            near = [fleet.start(number, LOAD) for number in range(2)]
+            away = fleet.start(2, Load(tasks=4, rest=0.002), url=far, namespace=cable)
             for server in (*near, away):
                 server.wait()
             switch(cable, "down")
@@ -123,7 +124,6 @@ def test_a_server_that_is_cut_off_says_so_lets_nobody_in_and_comes_back(tmp_path
             switch(cable, "up")
             healed = time.monotonic()
             eventually(lambda: answers_since(away, healed) > 5, "it did not come back")
-            print(f"said so after {said:.1f} s, back after {time.monotonic() - healed:.1f} s")
             for server in (*near, away):
                 server.kill()
             assert wrong(fleet) == []
