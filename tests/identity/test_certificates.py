@@ -1,6 +1,7 @@
 """Whom certificates prove, and whom they do not."""
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from everproof.identity.outbound import Outbound
 from everproof.identity.spiffe_bundles import SpiffeBundles
 from everproof.identity.x509 import CertificateError
 from everproof.kernel.errors import InputError
+from everproof.kernel.settings import Settings
+from everproof.kernel.toml import parse_toml
 from everproof.kernel.words import Principal, Proof, Ref
 from tests.conftest import SettableClock
 from tests.identity.trust import KINDS, SHOP, trust_file
@@ -69,8 +72,6 @@ class Room:
 
 @pytest.fixture
 def room(clock: SettableClock) -> Room:
-    from datetime import UTC, datetime
-
     clock.time = datetime.now(UTC)
     return Room(clock)
 
@@ -157,7 +158,7 @@ def test_another_spelling_of_a_workloads_name_is_refused(room: Room, uri: str, s
         ({"keys": usage(key_cert_sign=True)}, "for signatures alone"),
         ({"keys": usage(crl_sign=True)}, "for signatures alone"),
         ({"keys": usage(digital_signature=False, key_agreement=True)}, "for signatures alone"),
-        ({"life": timedelta(seconds=-1)}, "it expired at"),
+        ({"life": timedelta(seconds=-30)}, "it expired at"),
         ({"more": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)]}, "no authority"),
         ({"dns": ["*.partner.example"]}, "wildcard"),
         ({"dns": [f"h{number}.example" for number in range(64)]}, "between 1 and 64"),
@@ -283,3 +284,19 @@ def test_two_files_for_one_trust_domain_are_refused(tmp_path: Path) -> None:
         "trust/partner.json": TrustDomain().bundle(),
     }
     assert "already" in refused(files)
+
+
+def test_the_trust_files_of_the_documentation_load() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mutual-tls.md").read_text()
+    blocks = dict(re.findall(r"```toml\n# \.everproof/(\S+)\n(.*?)```", page, re.DOTALL))
+    files = {name: text.encode() for name, text in blocks.items()}
+    bundles = {"trust/partner.json": TrustDomain().bundle(), "trust/acme.pem": Authority("Acme").pem}
+    bindings = load_bindings({**files, **bundles}, KINDS)
+    assert list(bindings.domains) == ["partner.example"]
+    assert [one.name for one in bindings.authorities] == ["acme"]
+
+
+def test_the_settings_of_the_documentation_load() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mutual-tls.md").read_text()
+    for text in re.findall(r"```toml\n# server\.toml\n(.*?)```", page, re.DOTALL):
+        assert parse_toml(text, Settings, place="server.toml").tls != Settings().tls
