@@ -48,4 +48,5 @@ def older(house: House) -> str:
     alice = house.world.person("alice")
     alice.run("git", "commit", "-q", "--allow-empty", "-m", "Our policy, reviewed", at=house.policy)
     alice.run(EVERPROOF, "policy", "apply", "HEAD", at=house.policy)
-    return refused(house, alice, EVERPROOF, "policy", "apply", "HEAD~1", why="does not come after", at=house.policy)
+    old = alice.run("git", "rev-parse", "HEAD~1", at=house.policy).strip()
+    return refused(house, alice, EVERPROOF, "policy", "apply", old, why="does not come after", at=house.policy)

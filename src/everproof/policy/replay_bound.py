@@ -31,14 +31,15 @@ class Bound(msgspec.Struct, frozen=True):
             most = self.decisions or 0
             if found.denied <= most:
                 return ""
-            return f"it would have denied {found.denied} decisions that were allowed, and at most {most} are let pass"
+            count = f"{found.denied} decision{'' if found.denied == 1 else 's'}"
+            return f"it would have denied {count} of those that were allowed, and at most {most} may be"
         over = [one for one in found.shares if one.denied * _WHOLE > self.percent * one.allowed]
         if not over:
             return ""
         worst = max(over, key=lambda one: (one.denied / one.allowed, one.denied))
         return (
             f"it would have denied {worst.denied} of the {worst.allowed} decisions that allowed a {worst.type}"
-            f" {worst.action}, and at most {self} are let pass"
+            f" {worst.action}, and at most {self} may be"
         )
 
     def within(self, other: "Bound") -> bool:
