@@ -27,7 +27,8 @@ def revoke(
     """
     from everproof.cli.client import connect
 
-    named = {"credential": what} if what.startswith("cred_") else {"key": what}
+    # A certificate is revoked by its name: as a credential it may never have been put on record.
+    named = {"credential": what} if what.startswith("cred_") else {"key": what.removeprefix("cert_")}
     answer = connect().request("POST", "/v1/identity/revoke", json={**named, "reason": reason})
     if as_json:
         print_json(answer)
