@@ -113,6 +113,23 @@ def _ledger(settings: Settings) -> str:
         return f"{kept}; its copy agrees"
 
 
+def _work(settings: Settings) -> str:
+    _require_server(settings)
+    from everproof.storage import Storage
+    from everproof.work.store import count_jobs
+
+    storage = Storage.open_read_only(settings.database_url)
+    try:
+        with storage.reading() as connection:
+            stuck, waiting = count_jobs(connection, "stuck"), count_jobs(connection, "waiting")
+    finally:
+        storage.close()
+    if stuck:
+        todo = "look at them: everproof work list --state stuck; then retry or cancel each"
+        raise ConflictError(f"{stuck} {'job is' if stuck == 1 else 'jobs are'} stuck", todo=todo)
+    return f"{waiting} jobs wait for their time, none is stuck"
+
+
 def _clock(settings: Settings) -> str:
     _require_server(settings)
     from everproof.storage import Storage
@@ -249,6 +266,7 @@ LOOKS: Final[dict[str, Callable[[Settings], str]]] = {
     "database": _database,
     "keys": _keys,
     "ledger": _ledger,
+    "work": _work,
     "clock": _clock,
     "certificate": _certificate,
     "socket": _socket,

@@ -107,12 +107,6 @@ class Work:
             rows = store.list_jobs(connection, states=states, verb=verb, after=after, limit=limit)
         return [store.job_of(row) for row in rows]
 
-    def trouble(self) -> str | None:
-        """How many jobs wait for a person, for an operator; None while there are none. A query."""
-        with self._storage.reading() as connection:
-            count = store.count_jobs(connection, "stuck")
-        return f"{count} jobs are stuck: everproof work list --state stuck" if count else None
-
     async def start(self) -> None:
         """Begin to run what is due."""
 
