@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from everproof.app import Everproof
 from everproof.authorize.store import StoredBundle, save_bundle
-from everproof.client import Client, ClientKey
+from everproof.client import AsyncClient, Client, ClientKey
 from everproof.client.keys import Key
 from everproof.identity import roster
 from everproof.kernel.settings import Settings
@@ -25,6 +25,8 @@ POLICY = b"""
 @title("Staff read orders")
 @advice("ask for the group staff")
 permit (principal in Group::"staff", action == Action::"api:call", resource is Route);
+@id("tokens/orders")
+permit (principal, action == Action::"token:exchange", resource == Audience::"https://orders.example");
 @id("site/operators")
 permit (
     principal in Group::"operators",
@@ -65,6 +67,9 @@ class World:
     @property
     def ca(self) -> Path:
         return self.folder / "state" / "ca.pem"
+
+    def aclient(self, name: str = "shop", **options: object) -> AsyncClient:
+        return AsyncClient(self.server.url, ClientKey(f"service:{name}", self.keys[name]), ca=self.ca, **options)  # type: ignore[arg-type]
 
     def client(self, name: str = "shop", **options: object) -> Client:
         return Client(self.server.url, ClientKey(f"service:{name}", self.keys[name]), ca=self.ca, **options)  # type: ignore[arg-type]

@@ -87,6 +87,13 @@ class AsyncClient(Shared):
         asked = sought(subject=entity(subject), resource=entity(resource), context=context or {})
         return [one.name for one in await self.run(self._questions.search("action", asked, limit))]
 
+    async def headers(self, method: str, url: str, *, nonce: str = "") -> dict[str, str]:
+        """What a request to a service that stands behind Everproof is proven with, once.
+
+        A service that answers 401 with a `DPoP-Nonce` wants them made again with that ``nonce``.
+        """
+        return await self.run(self._towards(url).shown_to(method, url, nonce))
+
     def requires(
         self,
         action: str,

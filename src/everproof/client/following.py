@@ -94,11 +94,11 @@ class Following:
         """
         path = f"{CHANGES}?after={self._position}" if self._position else CHANGES
         for _ in range(3):
-            headers = driver.run(self._session.headers("GET", CHANGES))
+            headers, sent = driver.run(self._session.headers("GET", CHANGES))
             asked = steady()
             with driver.stream(f"{self._session.server}{path}", headers, SILENCE_SECONDS) as response:
                 answer = Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, b"")
-                again = self._session.heard(answer)
+                again = self._session.heard(answer, sent)
                 if answer.status == 200:  # noqa: PLR2004
                     if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                         raise malformed("no stream of events")

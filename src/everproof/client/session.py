@@ -58,8 +58,12 @@ class Held(NamedTuple):
 class Session:
     """Sends requests as one client. Its state is replaced whole, so that threads may share it."""
 
-    def __init__(self, server: str, credentials: Credentials, *, own_connection: bool = False) -> None:
+    def __init__(
+        self, server: str, credentials: Credentials, *, audience: str = "", own_connection: bool = False
+    ) -> None:
+        """``audience`` is a service that the token is for; empty: the server itself."""
         self.server = origin(server)
+        self._audience = audience
         self.own_credentials: deque[str] = deque(maxlen=REMEMBERED)
         self.subject = ""
         self._credentials = credentials
@@ -111,32 +115,37 @@ class Session:
             return _good(answer, f"{self.server}{path}")
         raise UnavailableError("the server cannot be reached")  # pragma: no cover - the last round ends otherwise
 
-    def headers(self, method: str, path: str, *, prove: bool = True) -> Flow[dict[str, str]]:
-        """What says who asks: a token that is good for a while, and a proof for this request."""
+    def headers(self, method: str, path: str, *, prove: bool = True) -> Flow[tuple[dict[str, str], str]]:
+        """What says who asks, a token that is good for a while and a proof for this request; and the proof's nonce."""
         token = yield from self._token()
-        headers = {"authorization": f"DPoP {token}"}
+        headers, nonce = {"authorization": f"DPoP {token}"}, self._nonce
         if prove or self._shown != token:
             url = f"{self.server}{path}"
-            headers["dpop"] = self.key.dpop(method, url, nonce=self._nonce, token=token, own_connection=self._own)
-        return headers
+            headers["dpop"] = self.key.dpop(method, url, nonce=nonce, token=token, own_connection=self._own)
+        return headers, nonce
 
-    def heard(self, answer: Answer) -> bool:
-        """Note the nonce of an answer; whether the request is to be sent again with it."""
+    def shown_to(self, method: str, url: str, nonce: str) -> Flow[dict[str, str]]:
+        """What a request to the service at ``url`` is proven with."""
+        token = yield from self._token()
+        bare = url.partition("#")[0].partition("?")[0]
+        return {"authorization": f"DPoP {token}", "dpop": self.key.dpop(method, bare, nonce=nonce, token=token)}
+
+    def heard(self, answer: Answer, sent: str) -> bool:
+        """Note the nonce of an answer; whether the request, which ``sent`` another, is to be sent again with it."""
         nonce = answer.headers.get("dpop-nonce", "")
-        fresh = bool(nonce) and nonce != self._nonce
         self._nonce = nonce or self._nonce
-        return fresh and answer.status in {400, 401}
+        return nonce not in {"", sent} and answer.status in {400, 401}
 
     def _proven(self, method: str, path: str, body: bytes, media: str) -> Flow[Answer]:
         prove = not self._own
         answer: Answer | None = None
         for _ in range(NONCES):
-            headers = yield from self.headers(method, path, prove=prove)
+            headers, sent = yield from self.headers(method, path, prove=prove)
             if body:
                 headers["content-type"] = media
             answer = yield Request(method=method, url=f"{self.server}{path}", headers=headers, body=body)
             assert answer is not None
-            again = self.heard(answer)
+            again = self.heard(answer, sent)
             if answer.status == 401 and "dpop" not in headers:  # noqa: PLR2004
                 prove = True  # another connection of ours, on which the key was not shown yet
                 continue
@@ -170,11 +179,14 @@ class Session:
             form = yield from self._credentials.form(self.server)
             if form is None:
                 return None
-            headers = {"content-type": FORM, "dpop": self.key.dpop("POST", url, nonce=self._nonce)}
+            if self._audience:
+                form["audience"] = self._audience
+            sent = self._nonce
+            headers = {"content-type": FORM, "dpop": self.key.dpop("POST", url, nonce=sent)}
             asked = time.monotonic()
             answer = yield Request(method="POST", url=url, headers=headers, body=urlencode(form).encode())
             assert answer is not None
-            if not self.heard(answer):
+            if not self.heard(answer, sent):
                 break
         else:
             raise UnavailableError("the server wants a nonce, and takes none that it gave", place=url)

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 from everproof.client.answers import Decision, DeniedError, Entity, Introspection, Named, entity
 from everproof.client.cache import Cache
 from everproof.client.credentials import Credentials
 from everproof.client.flow import Driver, Flow, tls
 from everproof.client.following import Following
+from everproof.client.keys import origin
 from everproof.client.questions import Question, Questions, Semantic, sought
 from everproof.client.session import Session
 
@@ -51,6 +53,8 @@ class Shared:
                 each instead of with each request (docs/decisions/0006).
         """
         self._context = tls(ca)
+        self._credentials = credentials
+        self._services: dict[str, Session] = {}
         self._timeout = timeout
         self.session = Session(server, credentials, own_connection=own_connection)
         self.cache = Cache(seconds=cache_seconds, staleness=staleness_seconds) if cache_seconds > 0 else None
@@ -64,6 +68,14 @@ class Shared:
     def server(self) -> str:
         """The server's address."""
         return self.session.server
+
+    def _towards(self, url: str) -> Session:
+        """Our standing with the service that ``url`` is of."""
+        parts = urlsplit(url)
+        audience = origin(f"{parts.scheme}://{parts.netloc}")
+        if audience not in self._services:
+            self._services[audience] = Session(self.server, self._credentials, audience=audience)
+        return self._services[audience]
 
     def _known(self, question: Question) -> Decision | None:
         if self._following is not None:
@@ -144,6 +156,13 @@ class Client(Shared):
         """What may ``subject`` do to ``resource``?"""
         asked = sought(subject=entity(subject), resource=entity(resource), context=context or {})
         return [one.name for one in self.run(self._questions.search("action", asked, limit))]
+
+    def headers(self, method: str, url: str, *, nonce: str = "") -> dict[str, str]:
+        """What a request to a service that stands behind Everproof is proven with, once.
+
+        A service that answers 401 with a `DPoP-Nonce` wants them made again with that ``nonce``.
+        """
+        return self.run(self._towards(url).shown_to(method, url, nonce))
 
     def requires(
         self,
