@@ -109,9 +109,14 @@ class GatewayDoor:
             await send({"type": "http.response.start", "status": 200, "headers": given})
             await send({"type": "http.response.body", "body": b""})
 
-        summary = f"Decide about a request that a gateway holds back ({form.name})"
         declaration = Declaration(
-            method="GET", path=form.path, summary=summary, door=DOOR, needs_proof=True, problems=(401, 403)
+            method="GET",
+            path=form.path,
+            summary=f"Decide about a request that a gateway holds back ({form.name})",
+            description="The gateway proves itself by a secret in X-Everproof-Gateway, its caller by token and proof.",
+            door=DOOR,
+            needs_proof=False,
+            problems=(401, 403),
         )
         return BareRoute(decide, declaration, prefix=form.prefix)
 
