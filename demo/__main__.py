@@ -10,7 +10,15 @@ from demo.house import House
 from demo.stage import SCENES, Tally
 from demo.world import Failed, World
 
-SCENES_IN = ("demo.good", "demo.attacks", "demo.containment", "demo.replay", "demo.gateways", "demo.certificates")
+SCENES_IN = (
+    "demo.good",
+    "demo.attacks",
+    "demo.containment",
+    "demo.replay",
+    "demo.gateways",
+    "demo.certificates",
+    "demo.platforms",
+)
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests import issuer as issuers
 
+from demo.hosts import Hosts
 from demo.jobs import Answer, Job
 from demo.world import EVERPROOF, Daemon, Person, World, run
 
@@ -42,6 +43,7 @@ class House:
     def __init__(self, world: World) -> None:
         self.world = world
         self.issuer = world.enter(issuers.running(world.made("issuer")))
+        self.hosts = Hosts(world)
         self.policy = world.folder / "policy"
         self.refusals: list[tuple[str, str]] = []
         self.checkpoint = world.folder / "elsewhere" / "checkpoint"
@@ -114,6 +116,8 @@ class House:
         trust = TRUST.format(issuer=self.issuer.url, audience=self.world.url)
         (self.policy / ".everproof" / "trust").mkdir(exist_ok=True)
         (self.policy / ".everproof" / "trust" / "pipeline.toml").write_text(trust)
+        for name, text in self.hosts.trust().items():
+            (self.policy / ".everproof" / "trust" / name).write_text(text)
         doors = self.policy / ".everproof" / "everproof.toml"
         doors.write_text(doors.read_text().replace('"observe"', '"enforce"'))
         self.commit_policy(by, "Our policy")
@@ -126,13 +130,16 @@ class House:
     def _settings(self) -> None:
         world = self.world
         world.state.mkdir(mode=0o700)
+        authorities = world.folder / "authorities.pem"
+        authorities.write_bytes(self.issuer.ca_file.read_bytes() + self.hosts.authorities)
         (world.state / "server.toml").write_text(
             f"port = {world.port}\n"
             f'url = "{world.url}"\n'
             f'checkpoint_copy = "{self.checkpoint}"\n'
             f'[bundle]\nrepository = "{self.policy}"\n'
             f'[git]\nroot = "{world.repositories}"\nuser = "{getpass.getuser()}"\n'
-            f'[outbound]\nca_file = "{self.issuer.ca_file}"\nprivate_hosts = ["127.0.0.1"]\n'
+            f'[outbound]\nca_file = "{authorities}"\nprivate_hosts = ["127.0.0.1"]\n'
+            f"{self.hosts.settings(self.issuer.url)}"
         )
 
     def _start_sshd(self) -> None:
