@@ -19,6 +19,7 @@ from everproof.identity.spiffe_bundles import SpiffeBundles
 from everproof.integrations.issuers import issuer_kinds
 from everproof.kernel.clock import SystemClock
 from everproof.kernel.settings import Settings
+from everproof.kernel.words import Ref
 from everproof.server.forwarded import ENVOY, nearest, read_forwarded
 from everproof.server.tls import Certificates
 
@@ -31,6 +32,7 @@ class _Alive:
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
+        self.held: set[Ref] = set()
 
     def is_live(self, credential: str) -> bool:
         return credential not in self.dead

@@ -29,6 +29,7 @@ class Revoked:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.held: set[Ref] = set()
 
     def is_live(self, credential: str) -> bool:
         return credential not in self.names

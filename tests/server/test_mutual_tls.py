@@ -20,6 +20,7 @@ from everproof.app import Everproof
 from everproof.authorize.store import StoredBundle, save_bundle
 from everproof.identity import roster
 from everproof.identity.bindings import load_bindings
+from everproof.identity.holding import hold, release
 from everproof.identity.x509 import fingerprint
 from everproof.integrations.issuers import issuer_kinds
 from everproof.kernel.settings import Settings, Tls
@@ -441,6 +442,28 @@ async def test_a_client_without_a_certificate_is_not_taken_for_the_proxy_it_came
         answer = await proxy.get(ME)
         assert (answer.status_code, "nobody but its clients" in answer.text) == (401, True)
         assert (await door.token(proxy)).status_code == 401
+
+
+async def test_a_proxy_that_is_contained_vouches_for_nobody(door: Door) -> None:
+    proxies, header = Ref("Service", "edge/proxy"), {"x-forwarded-client-cert": xfcc(door.partner.svid("billing"))}
+    async with door.client(door.edge.svid("proxy"), **header) as proxy:
+        assert (await proxy.get(ME)).status_code == 200
+        await door.app.storage.write(lambda tx: hold(tx, proxies, "test"))
+        answer = await proxy.get(ME)
+        assert (answer.status_code, "is contained" in answer.text) == (403, True)
+        await door.app.storage.write(lambda tx: release(tx, proxies))
+        assert (await proxy.get(ME)).status_code == 200
+
+
+async def test_whoever_is_contained_is_denied_whatever_certificate_it_shows(door: Door) -> None:
+    billing = Ref("Service", "partner/billing")
+    async with door.client(door.partner.svid("billing")) as client:
+        await door.app.storage.write(lambda tx: hold(tx, billing, "test"))
+        answer = (await client.post(EVALUATION, json=QUESTION)).json()
+        assert (answer["decision"], "is contained" in str(answer)) == (False, True)
+        assert (await door.token(client)).status_code == 400
+        await door.app.storage.write(lambda tx: release(tx, billing))
+        assert (await client.post(EVALUATION, json=QUESTION)).json()["decision"] is True
 
 
 async def test_a_proxy_that_forwards_itself_is_refused(door: Door) -> None:

@@ -5,7 +5,7 @@ Any other is a certificate of an organisation's authority. Either makes a princi
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -41,7 +41,12 @@ MAX_KNOWN: Final = 10_000
 
 
 class Liveness(Protocol):
-    """Knows what was revoked, in memory."""
+    """Knows what was revoked and who is contained, in memory."""
+
+    @property
+    def held(self) -> Container[Ref]:
+        """Principals that are contained."""
+        ...
 
     def is_live(self, credential: str) -> bool:
         """Whether a credential was not revoked."""
@@ -137,6 +142,10 @@ class ClientCertificates:
     def principal(self, ref: Ref) -> Principal | None:
         """The principal that a certificate proved lately: of a proxy that vouches, policy may ask who that is."""
         return self._principals.get(ref)
+
+    def is_held(self, ref: Ref) -> bool:
+        """Whether a principal is contained: then it vouches for nobody either."""
+        return ref in self._live.held
 
     def forwarded(self, chain: Sequence[bytes], *, by: Ref) -> Presented:
         """A chain that a proxy says was presented to it, just now."""

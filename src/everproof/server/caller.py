@@ -19,7 +19,7 @@ from starlette.types import Scope
 from everproof.identity.access_tokens import Binding, subject
 from everproof.identity.certificates import Certified, Presented, presented
 from everproof.kernel.canonical import from_b64url
-from everproof.kernel.errors import InputError, UnauthenticatedError
+from everproof.kernel.errors import InputError, RefusedError, UnauthenticatedError
 from everproof.kernel.words import Proof, Ref
 from everproof.server.forwarded import HEADERS, ForgedError, nearest, read_forwarded
 from everproof.server.http.call import Call, picked
@@ -75,6 +75,10 @@ class Certificates(Protocol):
 
     def certify(self, shown: Presented) -> Certified:
         """Whom it proves now; else UnauthenticatedError."""
+        ...
+
+    def is_held(self, ref: Ref) -> bool:
+        """Whether a principal is contained."""
         ...
 
 
@@ -190,6 +194,8 @@ class Callers:
         """The certificate of a proxy's client."""
         if subject(proxy) not in self._proxies:
             raise ForgedError(next(name for name in HEADERS if name in found), str(proxy))
+        if self._certificates is None or self._certificates.is_held(proxy):
+            raise RefusedError(f"{proxy} is contained, and vouches for nobody", todo="ask an administrator")
         at = datetime.now(UTC)
         chain = nearest(read_forwarded(found), lambda one: self._is_proxy(presented(one, at)))
         client = presented(chain, at, by=proxy)
