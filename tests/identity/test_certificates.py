@@ -1,18 +1,21 @@
 """Whom certificates prove, and whom they do not."""
 
+import random
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.x509.verification import Store
 
 from everproof.identity.bindings import load_bindings
 from everproof.identity.certificates import CERTIFICATE, FORWARDED, SVID, ClientCertificates, presented
 from everproof.identity.outbound import Outbound
 from everproof.identity.spiffe_bundles import SpiffeBundles
-from everproof.identity.x509 import CertificateError
+from everproof.identity.x509 import CertificateError, read_authorities, read_certificate, verify_path
 from everproof.kernel.errors import InputError
 from everproof.kernel.settings import Settings
 from everproof.kernel.toml import parse_toml
@@ -212,6 +215,36 @@ def test_what_is_no_certificate_or_too_much_of_one_is_refused(room: Room) -> Non
     for chain in ([b"garbage"], [b"x" * 20_000], [leaf.der, b"garbage"], [leaf.der] * 7):
         with pytest.raises(CertificateError):
             room.certificates.certify(presented(chain, room.clock.now()))
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+def test_a_certificate_with_a_bit_turned_is_refused_in_one_way(room: Room) -> None:
+    """What the library makes of such a certificate comes in half a dozen kinds of errors, some of them late."""
+    dice = random.Random(7)
+    leaf = room.partner.leaf(BILLING, dns=["a.example"])
+    proven = 0
+    for _ in range(1500):
+        der = bytearray(leaf.der)
+        at = dice.randrange(len(der))
+        der[at] ^= 1 << dice.randrange(8)
+        try:
+            room.certificates.certify(presented([bytes(der)], room.clock.now()))
+        except CertificateError:
+            continue
+        proven += 1
+    assert proven == 0
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+def test_an_authority_with_a_bit_turned_is_refused_in_one_way(room: Room) -> None:
+    dice = random.Random(8)
+    leaf = read_certificate(room.partner.svid("billing").der)
+    for _ in range(1500):
+        der = bytearray(room.partner.der)
+        der[dice.randrange(len(der))] ^= 1 << dice.randrange(8)
+        with suppress(CertificateError, InputError):
+            found = read_authorities([bytes(der)], place="x")
+            verify_path(leaf, found, Store(list(found)), room.clock.now())
 
 
 def refused(files: dict[str, bytes]) -> str:

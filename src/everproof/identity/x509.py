@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -32,6 +33,11 @@ MAX_ANCHORS: Final = 50
 
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _BITS_IN_BYTE: Final = 8
+_UNREADABLE: Final = (
+    ValueError, TypeError, NotImplementedError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""How the library says that a part of a certificate cannot be read, which it may find late (found by mutation)."""
 _ANY: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 
@@ -68,9 +74,12 @@ def read_certificate(der: bytes, *, place: str = "certificate") -> x509.Certific
     if len(der) > MAX_BYTES:
         raise CertificateError(f"the certificate has more than {MAX_BYTES} bytes", place=place)
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+        certificate = x509.load_der_x509_certificate(der)
+        if certificate.version is x509.Version.v3 and (certificate.subject, certificate.issuer):
+            return certificate
+    except _UNREADABLE as error:
         raise CertificateError(f"not a certificate: {error}", place=place) from error
+    raise CertificateError("not a certificate of version 3", place=place)
 
 
 def read_pem(text: bytes, *, place: str = "certificate", most: int = 1 + MAX_INTERMEDIATES) -> tuple[bytes, ...]:
@@ -82,10 +91,9 @@ def read_pem(text: bytes, *, place: str = "certificate", most: int = 1 + MAX_INT
     if text.count(_PEM) > most or len(text) > most * MAX_BYTES * 2:
         raise CertificateError(f"more than {most} certificates", place=place)
     try:
-        found = x509.load_pem_x509_certificates(text)
-    except ValueError as error:
+        return tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(text))
+    except _UNREADABLE as error:
         raise CertificateError(f"not PEM with certificates: {error}", place=place) from error
-    return tuple(one.public_bytes(Encoding.DER) for one in found)
 
 
 def read_authorities(ders: Sequence[bytes], *, place: str) -> tuple[x509.Certificate, ...]:
@@ -133,7 +141,7 @@ def verify_path(
             chain = policy.build_client_verifier().verify(leaf, list(intermediates)).chain
         else:
             chain = policy.build_server_verifier(server).verify(leaf, list(intermediates))
-    except (VerificationError, ValueError, TypeError) as error:
+    except (VerificationError, *_UNREADABLE) as error:
         raise CertificateError(
             f"the certificate leads to no authority that is trusted: {_reason(leaf, at, error)}", place="certificate"
         ) from error
@@ -159,7 +167,7 @@ def _extensions(certificate: x509.Certificate) -> dict[type[x509.ExtensionType],
     """By type. What cannot be read, for whichever reason the library has, is a flaw of the certificate."""
     try:
         return {type(extension.value): extension for extension in certificate.extensions}
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise CertificateError(f"the certificate's extensions cannot be read: {error}", place="certificate") from error
 
 
@@ -185,7 +193,7 @@ def _flaw_of_leaf(leaf: x509.Certificate, purpose: x509.ObjectIdentifier) -> str
 def _flaw_of_key(leaf: x509.Certificate) -> str | None:
     try:
         key = leaf.public_key()
-    except (ValueError, TypeError, NotImplementedError):
+    except _UNREADABLE:
         return "the certificate's key cannot be read"
     match key:
         case rsa.RSAPublicKey(key_size=bits):
