@@ -6,7 +6,7 @@ import pytest
 
 from everproof.kernel.errors import ConflictError, InputError, NotFoundError
 from everproof.kernel.words import Ref
-from everproof.work import HopelessError, PostponedError, Task, Verb
+from everproof.work import HopelessError, PostponedError, Task, Verb, store
 from tests.conftest import SettableClock
 from tests.work.conftest import House
 
@@ -370,3 +370,52 @@ async def test_what_cannot_be_a_job_is_refused(house: House) -> None:
     work.register("greet", Seen())
     with pytest.raises(ConflictError, match="already"):
         work.register("greet", Seen())
+
+
+async def test_attempt_that_cancels_itself_is_a_failure_and_not_run_again_at_once(house: House) -> None:
+    async def quit_(_task: Task) -> None:
+        raise asyncio.CancelledError
+
+    house.work.register("quit", quit_)
+    async with house.running() as work:
+        id_ = await house.storage.write(lambda tx: work.enqueue(tx, "quit", None))
+        await work.idle()
+        assert (work.job(id_).state, work.job(id_).attempt) == ("waiting", 1)
+        assert work.job(id_).error == "it cancelled itself"
+
+
+async def test_job_whose_payload_was_changed_in_the_database_stops_no_other(house: House) -> None:
+    seen = Seen()
+    house.work.register("greet", seen)
+    async with house.running() as work:
+        for column, value in (("payload", b"forged"), ("key_id", "key_gone")):
+
+            def forge(tx: Any, column: str = column, value: Any = value) -> str:
+                id_ = work.enqueue(tx, "greet", "mine")
+                store.change_job(tx.connection, id_, **{column: value})
+                return id_
+
+            id_ = await house.storage.write(forge)
+            await house.storage.write(lambda tx: work.enqueue(tx, "greet", "other"))
+            await work.idle()
+            assert work.job(id_).state == "stuck"
+        assert seen.payloads == ["other"] * 2
+
+
+async def test_loop_goes_on_after_whatever_went_wrong(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, fails = Seen(), [True]
+    house.work.register("greet", seen)
+    earliest = house.work._runner._earliest
+
+    def once(verbs: Any) -> Any:
+        if fails:
+            fails.pop()
+            raise RuntimeError("a bug")
+        return earliest(verbs)
+
+    monkeypatch.setattr(house.work._runner, "_earliest", once)
+    async with house.running() as work:
+        await work.idle()
+        await house.storage.write(lambda tx: work.enqueue(tx, "greet", None))
+        await work.idle()
+        assert len(seen.tasks) == 1

@@ -9,10 +9,10 @@ from sqlalchemy import Row
 
 from everproof.kernel.canonical import encode
 from everproof.kernel.clock import milliseconds
-from everproof.kernel.errors import ConflictError, InputError, NotFoundError
+from everproof.kernel.errors import ConflictError, Error, InputError, NotFoundError
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import MAIN_SPACE, Entry, Ref
-from everproof.keys import ErasedError, Keyring, SealError
+from everproof.keys import Keyring
 from everproof.ledger import Ledger
 from everproof.storage import Transaction
 from everproof.work import store
@@ -204,7 +204,7 @@ class Queue:
         job = msgspec.structs.replace(store.job_of(row), state="running", attempt=attempt, fence=fence)
         try:
             payload = self._payload(row)
-        except (ErasedError, SealError):
+        except Error:  # erased, changed, or under a key that is gone
             return Claimed(job, None)
         key = row.key if row.every is None else f"{row.key}#{row.occurrence}"
         return Claimed(job, Task(job=row.id, verb=row.verb, key=key, payload=payload, fence=fence, attempt=attempt))
@@ -228,7 +228,7 @@ class Queue:
         if verb.stuck is not None and row.every is None:
             try:
                 payload = self._payload(row)
-            except (ErasedError, SealError):
+            except Error:  # erased, changed, or under a key that is gone
                 payload = None
             verb.stuck(tx, store.job_of(self._find(tx, row.id)), payload)
 

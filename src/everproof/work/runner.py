@@ -31,6 +31,12 @@ class SlowError(Error):
     code = "too-slow"
 
 
+class QuitError(Error):
+    """An attempt ended by a cancellation that nobody asked for."""
+
+    code = "quit"
+
+
 class Runner:
     """Claims jobs and runs them, in one event loop."""
 
@@ -89,7 +95,7 @@ class Runner:
             self._woken.clear()
             try:
                 wait = await self._look()
-            except (Error, SQLAlchemyError) as error:
+            except Exception as error:  # noqa: BLE001 - a loop that ends would be jobs that nobody does
                 _log.warning("jobs are not run, and are looked for again", detail=type(error).__name__)
                 wait = TROUBLE_WAIT.total_seconds()
             self._looking = False
@@ -167,6 +173,10 @@ class Runner:
         try:
             async with limit:
                 return await verb.run(claimed.task)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise QuitError("it cancelled itself") from error  # given back, it would be run again at once, for ever
         except TimeoutError as error:
             if not limit.expired():
                 raise
