@@ -6,58 +6,61 @@ from typing import Final
 
 import msgspec
 
+from everproof.authorize.authorizer import ENTRY_KIND
 from everproof.identity import people_of
 from everproof.identity.people import People, Person
 from everproof.kernel.words import Entry, Ref
 from everproof.policy import Engine
-from everproof.policy.replay import Move, PastDecision, UnwrittenError, past_decision, replay
+from everproof.policy.replay import Move, UnwrittenError, past_decision, replay
 from everproof.policy.replay_findings import Tally
 
 ENTRY_VERSION: Final = 1
 
-
-class _Entry(msgspec.Struct):
-    version: int
-    body: PastDecision
-
-
-_read: Final = msgspec.json.Decoder(_Entry).decode
+_read: Final = msgspec.json.Decoder(Entry).decode
 
 
 class Replayer:
-    """Decides recorded decisions again, and adds up what comes of them."""
+    """Decides recorded decisions again, and adds up what comes of them.
 
-    def __init__(self, engine: Engine, tally: Tally, moves: Iterable[Move] = ()) -> None:
+    What kind of entry it is, and of when, is taken from within it: what stands beside it in the database is sealed by
+    nothing, and whoever can write there could have hidden a decision by it.
+    """
+
+    def __init__(self, engine: Engine, tally: Tally, *, since: datetime, moves: Iterable[Move] = ()) -> None:
         self._engine = engine
         self._tally = tally
+        self._since = since
         self._moves = {move.principal: move for move in moves}
 
-    def add(self, index: int, id_: str, at: datetime, entry: bytes | Entry | None, *, erased: bool = False) -> None:
-        """Decide one again; None is one that cannot be read, ``erased`` or changed."""
-        found = self._tally.found
-        self._tally.saw(at)
-        if entry is None:
-            found.erased += erased
-            found.changed += not erased
-            return
+    def add(self, index: int, entry: bytes | Entry) -> None:
+        """Decide one again, if it is a decision of the time that is asked for."""
         try:
-            version, past = _past(entry)
+            read = _read(entry) if isinstance(entry, bytes) else entry
         except msgspec.MsgspecError:
-            version, past = 0, None
-        if version != ENTRY_VERSION or past is None:
-            found.older += 1
+            self._tally.found.older += 1
+            return
+        if read.kind != ENTRY_KIND or read.at < self._since:
+            return
+        self._tally.saw(read.at)
+        try:
+            past = past_decision(bytes(read.body)) if read.version == ENTRY_VERSION else None
+        except msgspec.MsgspecError:
+            past = None
+        if past is None:
+            self._tally.found.older += 1
             return
         try:
-            self._tally.add(replay(self._engine, past, self._moves), index, id_, at)
+            self._tally.add(replay(self._engine, past, self._moves), index, read.id, read.at)
         except (UnwrittenError, msgspec.MsgspecError):
-            found.unwritten += 1
+            self._tally.found.unwritten += 1
 
-
-def _past(entry: bytes | Entry) -> tuple[int, PastDecision]:
-    if isinstance(entry, Entry):
-        return entry.version, past_decision(bytes(entry.body))
-    read = _read(entry)
-    return read.version, read.body
+    def unreadable(self, kind: str, at: datetime, *, erased: bool) -> None:
+        """Count one that nobody can read: erased, or changed."""
+        found = self._tally.found
+        if not erased:
+            found.changed += 1
+        elif kind == ENTRY_KIND and at >= self._since:
+            found.erased += 1
 
 
 def moves(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[Move, ...]:

@@ -14,7 +14,6 @@ from typing import IO, Final
 
 import msgspec
 
-from everproof.authorize.authorizer import ENTRY_KIND as KIND
 from everproof.authorize.bundles import require_tests
 from everproof.authorize.replay_entries import Replayer
 from everproof.authorize.replaying import Job, Range, Reply, Told, read_message, write_message
@@ -37,11 +36,14 @@ def part(view: LedgerView, engine: Engine, job: Job, asked: Range) -> Findings:
     """What is found in one range of entries."""
     tally = Tally(engine, job.salt, enforcing=job.enforcing)
     tally.found.entries = asked.end - asked.first
-    replayer = Replayer(engine, tally, job.moves)
-    for one in view.opened(asked.first, asked.end, kind=KIND):
-        if one.at >= job.since:
-            at = from_milliseconds(one.at)
-            replayer.add(one.index, one.id, at, one.entry, erased=one.state == "erased")
+    replayer = Replayer(engine, tally, since=from_milliseconds(job.since), moves=job.moves)
+    entries = view.opened(asked.first, asked.end)
+    tally.found.changed += asked.end - asked.first - len(entries)  # what is not there any more was taken out
+    for one in entries:
+        if one.entry is not None:
+            replayer.add(one.index, one.entry)
+        else:
+            replayer.unreadable(one.kind, from_milliseconds(one.at), erased=one.state == "erased")
     return tally.findings()
 
 

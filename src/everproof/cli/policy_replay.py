@@ -100,11 +100,13 @@ def _replay_served(
     first = _first_since(ledger, size, since)
     engine = Engine(bundle)
     tally = Tally(engine, secrets.token_bytes(16))
-    replayer = Replayer(engine, tally)
+    replayer = Replayer(engine, tally, since=since)
     for one in _pages(ledger, first, size):
         report(one.index - first, size - first)
-        if one.at >= since:
-            replayer.add(one.index, one.id, one.at, one.entry, erased=one.state == "erased")
+        if one.entry is not None:
+            replayer.add(one.index, one.entry)
+        else:
+            replayer.unreadable(one.kind, one.at, erased=one.state == "erased")
     tally.found.entries = size - first
     return Replay(
         digest=bundle.digest,
@@ -129,7 +131,7 @@ def _pages(ledger: ServedLedger, first: int, end: int) -> "Iterator[Recorded]":
         page = [one for one in ledger.tail(first - 1, min(PAGE, end - first)) if one.index < end]
         if not page:
             return
-        yield from (one for one in page if one.kind == "decision")
+        yield from page
         first = page[-1].index + 1
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from sqlalchemy import Row
@@ -64,11 +64,15 @@ class Recorded(msgspec.Struct, frozen=True):
     state: Literal["readable", "erased", "changed"] = "readable"
 
 
-class Opened(NamedTuple):
-    """One entry in its canonical bytes; ``at`` is in milliseconds since the epoch. None where nobody can read it."""
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """One entry in its canonical bytes, None where nobody can read it.
+
+    ``kind`` and ``at`` (milliseconds since the epoch) stand beside it, sealed by nothing.
+    """
 
     index: int
     id: str
+    kind: str
     at: int
     entry: bytes | None
     state: Literal["readable", "erased", "changed"]
@@ -136,17 +140,17 @@ class LedgerView:
                 rows = store.read_entries(connection, after + 1, limit, kind)
         return [self._recorded(row) for row in rows]
 
-    def opened(self, first: int, end: int, *, kind: str) -> list[Opened]:
-        """The entries of one kind from index ``first`` up to ``end``, undecoded: for whoever reads very many."""
+    def opened(self, first: int, end: int) -> list[Opened]:
+        """The entries from index ``first`` up to ``end``, undecoded: for whoever reads very many."""
         with self._storage.reading() as connection:
-            # All kinds are read, so that a rare one is not searched for beyond the end.
             rows = store.read_entries(connection, first, end - first)
-        return [self._opened(row) for row in rows if row.kind == kind and row.idx < end]
+        return [self._opened(row) for row in rows if row.idx < end]
 
     def since(self, moment: datetime) -> int:
         """The index from which on entries are of ``moment`` or later, or a little before it.
 
-        Entries stand in the order of their commits, which is that of their times but for moments.
+        Entries stand in the order of their commits, which is that of their times but for moments. The times that count
+        are those within the entries, where they can be read.
         """
         low, high = 0, self.length()
         wanted = milliseconds(moment) - OUT_OF_ORDER_MILLISECONDS
@@ -154,7 +158,8 @@ class LedgerView:
             while low < high:
                 middle = (low + high) // 2
                 row = store.read_entry(connection, middle)
-                low, high = (middle + 1, high) if row is not None and row.at < wanted else (low, middle)
+                earlier = row is not None and self._time_of(row) < wanted
+                low, high = (middle + 1, high) if earlier else (low, middle)
         return low
 
     def length(self) -> int:
@@ -257,13 +262,17 @@ class LedgerView:
         except SealError:
             return Recorded(row.idx, row.id, row.kind, at, None, "changed")
 
+    def _time_of(self, row: Row[Any]) -> int:
+        entry = self._opened(row).entry
+        return int(row.at) if entry is None else milliseconds(_DECODER.decode(entry).at)
+
     def _opened(self, row: Row[Any]) -> Opened:
         try:
-            return Opened(row.idx, row.id, row.at, self._opening(row)[SALT_BYTES:], "readable")
+            return Opened(row.idx, row.id, row.kind, row.at, self._opening(row)[SALT_BYTES:], "readable")
         except ErasedError:
-            return Opened(row.idx, row.id, row.at, None, "erased")
+            return Opened(row.idx, row.id, row.kind, row.at, None, "erased")
         except (SealError, NotFoundError):
-            return Opened(row.idx, row.id, row.at, None, "changed")
+            return Opened(row.idx, row.id, row.kind, row.at, None, "changed")
 
     def _prove(self, row: Row[Any], note: bytes, nodes: TileNodes, *, disclose: bool) -> bytes:
         checkpoint = _unverified(note)
