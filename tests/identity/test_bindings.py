@@ -37,7 +37,7 @@ def test_a_binding_makes_a_principal(claims: dict[str, Any]) -> None:
     assert principal.ref == Ref("Job", "github/74/acme/shop/.github/workflows/build.yml@refs/heads/main")
     assert principal.parents == (Ref("Group", "builders"), Ref("Space", "payments"))
     assert principal.attributes["platform"] == "github"
-    assert principal.attributes["owner_id"] == "65"
+    assert principal.attributes["repository_owner_id"] == "65"
     assert principal.attributes["ref_protected"] is True
     assert principal.attributes["fork"] is False
     assert principal.attributes["stage"] == "build"

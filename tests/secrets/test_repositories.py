@@ -1,7 +1,15 @@
 """Tokens of repositories, end to end: a job, the door, the decision, and platforms that refuse as theirs do."""
 
+import re
+import tomllib
 from datetime import timedelta
+from pathlib import Path
 
+import msgspec
+
+from everproof.kernel.settings import Settings
+from everproof.policy import load_bundle
+from everproof.policy.starter import starter_files
 from tests.fakes.gitlab_api import DEVELOPER, REPORTER
 from tests.secrets.conftest import Site
 
@@ -81,3 +89,11 @@ async def test_a_token_is_ended_when_the_jobs_credential_is_revoked(site: Site) 
     assert [one.revoked for one in site.gitlab.tokens.values()] == [False]
     await site.revoke(gitlab.credential)  # type: ignore[attr-defined]
     assert [one.revoked for one in site.gitlab.tokens.values()] == [True]
+
+
+def test_what_the_documentation_says_can_be_said() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "repositories.md").read_text()
+    [policy] = re.findall(r"```cedar\n(.*?)```", page, re.DOTALL)
+    load_bundle(starter_files() | {"policies/shop.cedar": policy.encode()})
+    [settings] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert set(msgspec.convert(tomllib.loads(settings), Settings).repositories) == {"github", "gitlab"}

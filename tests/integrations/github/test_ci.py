@@ -1,10 +1,20 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from everproof import policy
 from everproof.identity.conditions import Condition
 from everproof.identity.jose import JoseError
+from everproof.integrations.azure import ci as azure
+from everproof.integrations.bitbucket import ci as bitbucket
+from everproof.integrations.buildkite import ci as buildkite
+from everproof.integrations.circleci import ci as circleci
+from everproof.integrations.github import ci as github
 from everproof.integrations.github.ci import EVENTS, GitHubActions, Subject, read_subject
+from everproof.integrations.gitlab import ci as gitlab
+from everproof.integrations.jenkins import ci as jenkins
 
 HOSTED = "https://token.actions.githubusercontent.com"
 SERVER = "https://github.acme.example/_services/token"
@@ -75,7 +85,19 @@ def test_attributes_are_what_policy_knows_of_a_job() -> None:
     claims = {**CLAIMS, "sub": "s", "ref_protected": "true", "event_name": "push", "environment": "", "sha": "abc"}
     found = GitHubActions().attributes(claims)
     assert found == {
-        "platform": "github", "issuer": HOSTED, "repository": "acme/shop", "repository_id": "74", "owner": "acme",
-        "owner_id": "65", "subject": "s", "event": "push", "sha": "abc", "ref_protected": True,
+        "platform": "github", "issuer": HOSTED, "repository": "acme/shop", "repository_id": "74",
+        "repository_owner": "acme", "repository_owner_id": "65", "subject": "s", "event": "push", "commit": "abc",
+        "ref_protected": True,
     }  # fmt: skip
     assert GitHubActions().attributes({**claims, "ref_protected": "yes"})["ref_protected"] is False
+
+
+def test_policy_knows_every_attribute_by_its_name() -> None:
+    """An attribute that the schema does not name never reaches a policy."""
+    schema = (Path(policy.__file__).parent / "schema.cedarschema").read_text()
+    [job] = re.findall(r"entity Job in .*?\{(.*?)\};", schema, re.DOTALL)
+    known = set(re.findall(r"(\w+)\?:", job))
+    for named in (azure._ATTRIBUTES, bitbucket._ATTRIBUTES, buildkite._ATTRIBUTES, circleci._ATTRIBUTES):
+        assert named.keys() <= known
+    for named in (github._ATTRIBUTES, gitlab._ATTRIBUTES, jenkins._ATTRIBUTES):
+        assert named.keys() <= known

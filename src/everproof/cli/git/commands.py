@@ -92,7 +92,7 @@ def token(
     lifetime: Lifetime = 600,
     as_json: Json = False,
 ) -> None:
-    """Get a token of a repository at its platform, which ends with your credential."""
+    """Get a token of a repository at its platform."""
     from everproof.cli.git.token import ask
 
     show(ask(host, repository, permission, lifetime), as_json=as_json, text=lambda answer: str(answer["token"]))
@@ -107,7 +107,7 @@ def credential(
     permission: Permissions = [],  # noqa: B006 - as above
     lifetime: Lifetime = 600,
 ) -> None:
-    """Be git's credential helper: each fetch or push gets a token of its own."""
+    """Be git's credential helper: a token for each fetch."""
     from everproof.cli.git.token import ask
     from everproof.cli.git.token import credential as for_git
 

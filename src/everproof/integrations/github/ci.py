@@ -15,6 +15,7 @@ from everproof.identity.claims import ClaimRules
 from everproof.identity.conditions import Condition, text_of
 from everproof.identity.issuers import require_own_audience
 from everproof.identity.jose import JoseError
+from everproof.integrations.immutable_ids import attributes_of
 from everproof.kernel.errors import InputError
 from everproof.kernel.words import Attributes
 
@@ -48,21 +49,26 @@ RULES: Final = ClaimRules(
     prefixes=("repo_property_",),
 )  # fmt: skip
 
-_SAME_NAME: Final = (
-    "repository", "repository_id", "ref", "ref_type", "base_ref", "head_ref", "sha", "workflow", "workflow_ref",
-    "workflow_sha", "job_workflow_ref", "job_workflow_sha", "environment", "actor", "actor_id", "run_id", "run_number",
-    "run_attempt",
-)  # fmt: skip
 _ATTRIBUTES: Final = {
-    **{name: name for name in _SAME_NAME},
-    "owner": "repository_owner",
-    "owner_id": "repository_owner_id",
-    "visibility": "repository_visibility",
-    "event": "event_name",
-    "runner": "runner_environment",
     "subject": "sub",
+    "repository": "repository",
+    "repository_id": "repository_id",
+    "repository_owner": "repository_owner",
+    "repository_owner_id": "repository_owner_id",
+    "visibility": "repository_visibility",
+    "ref": "ref",
+    "ref_type": "ref_type",
+    "commit": "sha",
+    "event": "event_name",
+    "workflow": "job_workflow_ref",
+    "workflow_commit": "job_workflow_sha",
+    "environment": "environment",
+    "runner": "runner_environment",
+    "actor": "actor",
+    "actor_id": "actor_id",
+    "run": "run_id",
 }
-"""What policy may ask about a job, and the claim that tells it."""
+"""What policy may ask about a job, and the claim that tells it: of workflows, the one whose steps run."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -151,11 +157,7 @@ class GitHubActions:
 
     def attributes(self, claims: Mapping[str, Any]) -> Attributes:
         """As in ``IssuerKind``."""
-        found: dict[str, Any] = {"platform": "github", "issuer": claims["iss"]}
-        for name, claim in _ATTRIBUTES.items():
-            value = claims.get(claim)
-            if text := value if type(value) is str else text_of(value):
-                found[name] = text
+        found = attributes_of(claims, self.name, _ATTRIBUTES)
         found["ref_protected"] = text_of(claims.get("ref_protected")) == "true"
         return found
 
