@@ -66,7 +66,8 @@ def test_an_account_without_power_cannot_even_open_it(site: Site) -> None:
     script = (
         "import os,sys\nppid=os.getppid()\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "for name in ('environ','mem','fd'):\n"
-        "    try:\n        os.listdir(f'/proc/{ppid}/fd') if name=='fd' else open(f'/proc/{ppid}/{name}','rb').read(1)\n"
+        "    path = f'/proc/{ppid}/{name}'\n"
+        "    try:\n        os.listdir(path) if name == 'fd' else open(path, 'rb').read(1)\n"
         "        print('OPENED', name)\n    except PermissionError: print('closed', name)\n"
     )
     done = site.run("python3", "-c", script)

@@ -125,7 +125,7 @@ def test_the_command_must_be_there(site: Site) -> None:
     import subprocess
 
     done = subprocess.run(
-        [*site.command(), ], env=site.runner(), capture_output=True, text=True, check=False, timeout=60
+        [*site.command() ], env=site.runner(), capture_output=True, text=True, check=False, timeout=60
     )  # fmt: skip
     assert done.returncode == 2
 
