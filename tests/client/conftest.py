@@ -19,6 +19,7 @@ from everproof.policy import load_bundle
 from everproof.policy.starter import starter_files
 from everproof.storage import Transaction
 from tests.cli.server import Server
+from tests.issuer import Issuer, running
 
 POLICY = b"""
 @id("orders/staff")
@@ -35,6 +36,20 @@ permit (
 );
 """
 
+TRUST = """
+[issuer]
+url = "{url}"
+type = "github"
+audience = "https://everproof.example"
+
+[[binding]]
+name = "shop"
+id = "github/{{repository_id}}/{{job_workflow_ref}}"
+groups = ["enforcement-points"]
+claims.repository_owner_id = "65"
+claims.repository_id = "74"
+"""
+
 
 def pem(private: ec.EllipticCurvePrivateKey) -> str:
     none = serialization.NoEncryption()
@@ -44,13 +59,18 @@ def pem(private: ec.EllipticCurvePrivateKey) -> str:
 class World:
     """The server, and who is on record at it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, issuer: Issuer) -> None:
         self.folder = folder
+        self.issuer = issuer
         self.keys = {name: pem(ec.generate_private_key(ec.SECP256R1())) for name in ("shop", "operator", "caller")}
+        folder.mkdir()
         state = folder / "state"
         settings = Settings(state=state)
         app = Everproof(settings)
-        files = starter_files() | {"policies/site.cedar": POLICY}
+        files = starter_files() | {
+            "policies/site.cedar": POLICY,
+            "trust/ci.toml": TRUST.format(url=issuer.url).encode(),
+        }
 
         def prepare(tx: Transaction) -> None:
             save_bundle(tx, StoredBundle(load_bundle(files).digest, "", files))
@@ -62,7 +82,7 @@ class World:
 
         app.storage.write_now(prepare)
         app.storage.close()
-        self.server = Server(state)
+        self.server = Server(state, f'[outbound]\nca_file = "{issuer.ca_file}"\nprivate_hosts = ["127.0.0.1"]\n')
 
     @property
     def ca(self) -> Path:
@@ -77,7 +97,7 @@ class World:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    with tempfile.TemporaryDirectory(prefix="everproof-") as folder:
-        world = World(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="everproof-") as folder, running(Path(folder)) as issuer:
+        world = World(Path(folder) / "site", issuer)
         yield world
         world.server.stop()
