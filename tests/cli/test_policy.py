@@ -51,6 +51,11 @@ def test_every_mistake_of_a_bundle_is_named_with_its_place(home: Home, tmp_path:
         ("everproof.toml", b'[doors]\ngit = "obsreve"\n', "everproof.toml: doors[...]: Invalid enum value 'obsreve'"),
         ("everproof.toml", b"[door]\n", "everproof.toml: Object contains unknown field `door`"),
         ("trust/github.toml", b"nonsense", "trust/github.toml: not TOML"),
+        (
+            "routes/wiki.toml",
+            b'origins = ["https://Wiki.example"]\n',
+            "routes/wiki.toml:1:13: 'https://Wiki.example' is no",
+        ),
         ("elsewhere.cedar", b"", "elsewhere.cedar: a .cedar file outside policies/"),
     ],
 )
