@@ -154,6 +154,26 @@ def test_attack_another_host(door: Door) -> None:
         assert all((one.target, one.header("host")) == (HOME, WIKI) for one in seen), (target, seen)
 
 
+def test_attack_a_second_host(door: Door) -> None:
+    for other in ("evil.example", SHOP_HOST, WIKI):
+        _, seen = door.ask(HOME, headers={"Host": other})
+        assert all((one.target, one.header("host")) == (HOME, WIKI) for one in seen), (other, seen)
+
+
+def test_attack_a_client_has_the_gateway_drop_what_is_ours(door: Door) -> None:
+    """What `Connection` names is for one hop alone, and is dropped by proxies before they pass a request on."""
+    for name in ("X-Everproof-Principal", "x-everproof-groups", "X-Everproof-Assertion", "X-Everproof-Entry", "Host"):
+        for value in (name, f"close, {name}", f"keep-alive,{name}"):
+            _, seen = door.ask(HOME, headers={"Connection": value})
+            for one in seen:
+                assert one.header("x-everproof-principal") == "service:crawler", (value, one)
+                assert one.header("x-everproof-assertion"), (value, one)
+                assert one.header("x-everproof-entry"), (value, one)
+    for name in ("X-Everproof-Gateway", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Host", "DPoP"):
+        answer, seen = door.ask("/admin", headers={"Connection": f"close, {name}"})
+        assert (answer.status >= 400, seen) == (True, []), name
+
+
 def test_attack_a_proof_is_shown_again(door: Door) -> None:
     caller = door.site.callers["crawler"]
     proof = caller.proof("GET", f"https://{WIKI}{HOME}", caller.token)
