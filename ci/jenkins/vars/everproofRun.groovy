@@ -22,10 +22,11 @@ def call(Map given) {
     if (!given.run) {
         error('everproofRun: say what to run')
     }
+    def names = given.env ?: []
     def words = [
         "STEP_STAGE=${given.stage}",
         "STEP_RUN=${given.run}",
-        "STEP_ENV=${(given.env ?: []).join('\n')}",
+        "STEP_ENV=${names.join('\n')}",
         "STEP_ON=${given.on ?: ''}",
         "STEP_LIFETIME=${given.lifetime ?: ''}",
         "STEP_GRACE=${given.grace ?: ''}",
@@ -33,7 +34,8 @@ def call(Map given) {
         "EVERPROOF_SERVER=${given.server ?: env.EVERPROOF_SERVER ?: ''}",
         "EVERPROOF_CA=${given.ca ?: env.EVERPROOF_CA ?: ''}",
     ]
-    def token = file(credentialsId: given.credentialsId ?: 'everproof-id-token', variable: 'EVERPROOF_ID_TOKEN_FILE')
+    def id = given.credentialsId ?: 'everproof-id-token'
+    def token = file(credentialsId: id, variable: 'EVERPROOF_ID_TOKEN_FILE')
     withCredentials([token]) {
         withEnv(words) {
             // In single quotes: what was given reaches the shell as variables, and never as text of its script.
