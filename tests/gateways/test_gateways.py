@@ -174,6 +174,21 @@ def test_attack_a_client_has_the_gateway_drop_what_is_ours(door: Door) -> None:
         assert (answer.status >= 400, seen) == (True, []), name
 
 
+def test_attack_a_connection_that_becomes_another_protocols(door: Door) -> None:
+    """After `Upgrade: h2c` the gateway would pass bytes on, and a service that takes it would see requests in them."""
+    for value in ("h2c", "H2C", "websocket, h2c", "h2c,websocket", "tls/1.0, h2c"):
+        headers = {
+            "Connection": "Upgrade, HTTP2-Settings",
+            "Upgrade": value,
+            "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA",
+        }
+        _, seen = door.ask(HOME, headers=headers)
+        assert all("h2c" not in one.header("upgrade").lower() for one in seen), (value, seen)
+    before = len(door.site.service.seen)
+    send(door.port, "PRI", "*", WIKI, {}, b"SM\r\n\r\n")
+    assert len(door.site.service.seen) == before
+
+
 def test_attack_a_proof_is_shown_again(door: Door) -> None:
     caller = door.site.callers["crawler"]
     proof = caller.proof("GET", f"https://{WIKI}{HOME}", caller.token)
