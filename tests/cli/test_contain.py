@@ -49,6 +49,10 @@ def test_person_is_contained_until_released(ada: Home, tmp_path: Any) -> None:
     released = ada.everproof("contain", "User::linus", "--release")
     assert "may prove itself again" in released.stdout
     assert linus.everproof("login").returncode == 0
+    for slip, why in (("crd_1", "neither"), ("User::lnius", "not on record"), ("User::ada", "themselves")):
+        done = ada.everproof("contain", slip)
+        assert done.returncode != 0
+        assert why in done.stderr
     again = ada.everproof("contain", "User::linus", "--release")
     assert again.returncode == 2
     assert "not contained" in again.stderr

@@ -78,6 +78,8 @@ async def test_attack_whoever_is_anybody_contains_an_administrator(site: Site, a
     ):
         assert (await thief.send("POST", path, asked)).status == 403, path
     assert (await thief.send("GET", "/v1/contain/cont_none")).status == 403
+    nobody = {"principal": {"type": "User", "id": "no-such-person"}}
+    assert (await thief.send("POST", "/v1/contain", nobody)).status == 403  # nor who is on record
     assert (await ada.send("GET", "/v1/identity/me")).status == 200
     assert Ref("Service", "ada") not in site.app.identity.credentials.held
 
@@ -90,11 +92,15 @@ async def test_attack_whoever_is_anybody_contains_an_administrator(site: Site, a
         {"principal": {"type": "Credential", "id": "cred_x"}},
         {"credential": "cred_x", "reason": "x" * 300},
         {"credential": "cred_x", "dry_run": True},
+        {"principal": {"type": "Group", "id": "administrators"}},
     ],
 )
 async def test_what_names_nothing_or_two_things_is_refused(ada: Client, body: dict[str, Any]) -> None:
     assert (await ada.send("POST", "/v1/contain", body)).status == 400
 
 
-async def test_credential_that_is_not_there_is_not_contained(ada: Client) -> None:
+async def test_credential_or_person_that_is_not_there_is_not_contained(site: Site, ada: Client) -> None:
+    nobody = {"principal": {"type": "User", "id": "no-such-person"}}
+    assert (await ada.send("POST", "/v1/contain", nobody)).status == 404
+    assert list(site.app.identity.credentials.held) == []
     assert (await ada.send("POST", "/v1/contain", {"credential": "cred_none"})).status == 404

@@ -53,6 +53,8 @@ def contain(
 def _target(what: str) -> dict[str, Any]:
     if what.startswith("cred_"):
         return {"credential": what}
+    if "::" not in what:  # a slip in a credential's id would else be taken for a person's
+        raise InputError(f"{what!r} is neither", place="CREDENTIAL|PRINCIPAL", todo="write cred_… or User::alice")
     named = ref(what, type_="User", place="PRINCIPAL")
     return {"principal": {"type": named.type, "id": named.id}}
 

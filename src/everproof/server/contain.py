@@ -17,7 +17,7 @@ from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Route
 from everproof.server.resources import SERVER, credential_resource
-from everproof.storage import Storage
+from everproof.storage import Storage, Transaction
 
 LOOK: Final = Action("identity:read")
 CONTAIN: Final = Action("response:contain")
@@ -26,6 +26,9 @@ READ: Final = Action("work:read")
 WAIT: Final = timedelta(seconds=10)
 """How long an answer waits for the last receipt; everything is refused long before."""
 MAX_LISTED: Final = 1_000
+PRINCIPALS: Final = ("User", "Job", "Service", "Machine", "Device")
+PERSON: Final = "User"
+"""The one type of principal that exists only on record: a name that is not there is a slip, and holds nobody."""
 
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 
@@ -43,8 +46,9 @@ class ToContain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError("give either credential or principal", place="body")
         if self.principal is None:
             return Ref(CREDENTIAL, self.credential)
-        if self.principal.type == CREDENTIAL:
-            raise InputError("a credential is no principal", place="body: principal")
+        if self.principal.type not in PRINCIPALS:
+            todo = f"one of {', '.join(PRINCIPALS)}"
+            raise InputError(f"{self.principal.type} is no type of principal", place="body: principal.type", todo=todo)
         return self.principal
 
 
@@ -129,12 +133,18 @@ class ContainDoor:
         about = await asyncio.to_thread(self._resource, proof, target)
         found = await asyncio.to_thread(self._containment.look, target)
         by = proof.principal.ref
+
+        def begin(tx: Transaction) -> ContainmentRecord:
+            if target.type == PERSON:
+                self._directory.record(target)  # only now: who may not contain does not learn who is on record
+            return self._containment.begin(tx, found, by=by, reason=reason)
+
         reason = f"contained by {by}" + (f": {body.reason}" if body.reason else "")
         outcome = await self._authorizer.authorize(
             proof,
             CONTAIN,
             about,
-            within=lambda tx: self._containment.begin(tx, found, by=by, reason=reason),
+            within=begin,
             detail={"credentials": len(found.live), "errands": len(found.errands), "reason": body.reason},
         )
         given = allowed(outcome)
