@@ -127,6 +127,11 @@ def work(plan: Plan, pipe: Connection) -> None:
     asyncio.run(_work(plan, pipe))
 
 
+def open_once(settings: Settings) -> None:
+    """Open a server's rooms, and close them."""
+    Everproof(settings).storage.close()
+
+
 def enter(namespace: str) -> None:
     """Have the network of ``namespace`` from here on, in this thread and those it starts."""
     libc = ctypes.CDLL(None, use_errno=True)

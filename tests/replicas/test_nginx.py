@@ -120,11 +120,11 @@ class Cluster:
         files = {**starter_files(), "policies/test.cedar": POLICY}
         bundle = StoredBundle(load_bundle(files).digest, "", files)
         app.storage.write_now(lambda tx: save_bundle(tx, bundle))
-        self._open = lambda: Everproof(settings)
+        self._settings = settings
         app.storage.close()
 
     def register(self, client: Client, name: str, *groups: str) -> None:
-        app = self._open()
+        app = Everproof(self._settings)
 
         def change(tx: Transaction) -> None:
             roster.register_client(tx, Ref("Service", name), [client.jwk], groups=groups)

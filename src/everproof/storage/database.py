@@ -19,9 +19,6 @@ SYNCHRONOUS: Final = "FULL"
 BUSY_MILLISECONDS: Final = 5_000
 """Only a backup or a checkpoint can hold the lock: there is one writer."""
 
-LOCK_MILLISECONDS: Final = 3_000
-"""How long a server waits for the one before it to be gone."""
-
 LOG_PAGES: Final = 8_000
 """Pages of SQLite's log (32 MB) at which a commit moves it into the database itself."""
 

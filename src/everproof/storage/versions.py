@@ -4,18 +4,25 @@ Every connection that writes shares a lock for as long as it lives, and holds it
 Whoever migrates has the lock alone. A connection that was lost looks again.
 """
 
+import time
 from typing import Any, Final
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 from everproof.kernel.errors import ConflictError
-from everproof.storage.database import LOCK_MILLISECONDS, SCHEMA_LOCK
+from everproof.storage.database import SCHEMA_LOCK
 from everproof.storage.migrate import is_current, migrate, newest
 
+_STOP: Final = "stop them all, then start this one"
+
+PATIENCE_SECONDS: Final = 15.0
+"""How long a start waits for another one that migrates, or for an older server that is on its way out."""
+
+_AGAIN_SECONDS: Final = 0.05
 _SHARE: Final = f"SELECT pg_advisory_lock_shared({SCHEMA_LOCK})"
 _UNSHARE: Final = f"SELECT pg_advisory_unlock_shared({SCHEMA_LOCK})"
-_TAKE: Final = f"SELECT pg_advisory_lock({SCHEMA_LOCK})"
+_TRY: Final = f"SELECT pg_try_advisory_lock({SCHEMA_LOCK})"
 _GIVE: Final = f"SELECT pg_advisory_unlock({SCHEMA_LOCK})"
 _VERSION: Final = "SELECT version_num FROM alembic_version"
 
@@ -27,27 +34,37 @@ def join(engine: Engine) -> None:
         NewerDatabaseError: it is of a version that this program does not know.
         ConflictError: servers of an older version write to it.
     """
-    _run(engine, _SHARE, "a server of an older version, or one that migrates, has this database")
-    if not is_current(engine):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        _share(engine)
+        if is_current(engine):
+            break
         # Given back before it is asked for alone: of two that start, each would wait for the other.
         _run(engine, _UNSHARE)
-        _run(engine, _TAKE, "servers of an older version write to this database")
-        migrate(engine)
-        _run(engine, _SHARE)
-        _run(engine, _GIVE)
+        if _run(engine, _TRY):
+            migrate(engine)
+            _run(engine, _SHARE)
+            _run(engine, _GIVE)
+            break
+        if time.monotonic() > deadline:
+            raise ConflictError("servers of an older version write to this database", todo=_STOP)
+        time.sleep(_AGAIN_SECONDS)
     event.listen(engine, "connect", _rejoin)
 
 
-def _run(engine: Engine, statement: str, otherwise: str = "") -> None:
+def _share(engine: Engine) -> None:
+    try:
+        _run(engine, _SHARE)
+    except OperationalError as error:
+        raise ConflictError("another server has this database for itself", todo=_STOP) from error
+
+
+def _run(engine: Engine, statement: str) -> object:
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
-        try:
-            connection.exec_driver_sql(statement)
-        except OperationalError as error:
-            if not otherwise:
-                raise
-            raise ConflictError(otherwise, todo="stop them all, then start this one") from error
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS:.0f}s'")
+        value = connection.exec_driver_sql(statement).scalar()
         connection.commit()
+    return value
 
 
 def _rejoin(connection: Any, _record: Any) -> None:

@@ -12,6 +12,7 @@ def upgrade() -> None:
     op.create_table(
         "secrets_repository_tokens",
         sa.Column("credential", sa.String(64), primary_key=True),
+        sa.Column("parent", sa.String(64), nullable=False),
         sa.Column("host", sa.String(32), nullable=False),
         sa.Column("repository", sa.String(32), nullable=False),
         sa.Column("permissions", sa.String(1024), nullable=False),
@@ -24,3 +25,4 @@ def upgrade() -> None:
         sa.Column("sealed", sa.LargeBinary, nullable=False),
     )
     op.create_index("secrets_repository_tokens_state", "secrets_repository_tokens", ["state", "credential"])
+    op.create_index("secrets_repository_tokens_parent", "secrets_repository_tokens", ["parent", "state"])
