@@ -26,9 +26,8 @@ def test_nobody_follows_who_may_not_ask_about_everybody(world: World) -> None:
 
 
 def test_a_stream_without_a_proof_is_refused(world: World) -> None:
-    answer = httpx.get(
-        f"{world.server.url}/v1/changes", verify=__import__("ssl").create_default_context(cafile=world.ca)
-    )
+    context = ssl.create_default_context(cafile=world.ca)
+    answer = httpx.get(f"{world.server.url}/v1/changes", verify=context)
     assert answer.status_code == 401
 
 
