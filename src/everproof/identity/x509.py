@@ -46,6 +46,7 @@ class CertificateError(UnauthenticatedError):
     """A client's certificate that proves nothing here."""
 
     code = "bad-certificate"
+    headers: Final = {"www-authenticate": 'DPoP algs="ES256 EdDSA"'}
 
 
 class Path(msgspec.Struct, frozen=True):

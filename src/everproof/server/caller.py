@@ -22,7 +22,7 @@ from everproof.kernel.canonical import from_b64url
 from everproof.kernel.errors import InputError, RefusedError, UnauthenticatedError
 from everproof.kernel.words import Proof, Ref
 from everproof.server.forwarded import HEADERS, ForgedError, nearest, read_forwarded
-from everproof.server.http.call import Call, picked
+from everproof.server.http.call import Call, certificate_of, picked
 
 _WANTED: Final = HEADERS | {b"authorization", b"dpop"}
 
@@ -245,13 +245,6 @@ class Callers:
         if proof is None:
             raise NoTokenError("no key was shown")
         return self._dpop.verify(proof, method=call.method, url=self._issuer + call.path)
-
-
-def certificate_of(scope: Scope) -> Presented | None:
-    """The certificate that the peer of this connection has shown."""
-    extensions = scope.get("extensions")
-    shown: Presented | None = extensions.get("certificate") if extensions else None
-    return shown
 
 
 def _owned(scope: Scope) -> set[str] | None:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from starlette.types import Message, Scope, Send
 
+from everproof.identity.certificates import Presented
 from everproof.kernel.errors import InputError
 
 JSON: Final = "application/json"
@@ -50,6 +51,11 @@ class Call:
         return Peer(**peer) if peer else None
 
     @property
+    def certificate(self) -> Presented | None:
+        """The certificate that the peer of this connection has shown, whoever that is."""
+        return certificate_of(self.scope)
+
+    @property
     def client(self) -> str:
         """The caller's network address; empty on the unix socket."""
         client = self.scope.get("client")
@@ -67,6 +73,13 @@ class Call:
         """The values of two headers, in one pass; as `header`."""
         found = picked(self.scope, (one, other))
         return _text(found.get(one)), _text(found.get(other))
+
+
+def certificate_of(scope: Scope) -> Presented | None:
+    """The certificate that the peer of a request's connection has shown; of a proxy's request, the proxy's."""
+    extensions = scope.get("extensions")
+    shown: Presented | None = extensions.get("certificate") if extensions else None
+    return shown
 
 
 def picked(scope: Scope, wanted: Collection[bytes]) -> dict[bytes, bytes]:

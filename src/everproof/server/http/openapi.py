@@ -19,6 +19,10 @@ _SECURITY: Final = {
         "scheme": "DPoP",
         "description": "An access token of this server, bound to the caller's key (RFC 9449).",
     },
+    "certificate": {
+        "type": "mutualTLS",
+        "description": "A client certificate that a trust file knows; it also shows the key of a token bound to it.",
+    },
 }
 
 
@@ -68,7 +72,8 @@ def _operation(one: Declaration, by_type: dict[int, Any], components: dict[str, 
             "content": {one.body_media: {"schema": by_type[id(one.body)]}},
         }
     if one.needs_proof:
-        operation["security"] = [{"accessToken": []}]
+        operation["security"] = [] if one.needs_certificate else [{"accessToken": []}]
+        operation["security"].append({"certificate": []})
     return operation
 
 

@@ -12,8 +12,9 @@ import msgspec
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from everproof.kernel.errors import UnauthenticatedError
 from everproof.server.http.body import form_reader, json_reader, read_body, require_media
-from everproof.server.http.call import FORM, JSON, Call, Reply, send_reply
+from everproof.server.http.call import FORM, JSON, Call, Reply, certificate_of, send_reply
 
 Endpoint = Callable[..., Awaitable[Any]]
 
@@ -38,6 +39,20 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     problems: tuple[int, ...] = ()
     needs_proof: bool = True
+    needs_certificate: bool = False
+
+
+class NoCertificateError(UnauthenticatedError):
+    """The route is for callers with a certificate, and the connection has none."""
+
+    code = "no-certificate"
+    headers: Final = {"www-authenticate": 'DPoP algs="ES256 EdDSA"'}
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this address is for callers who come with a certificate",
+            todo="connect with one of an authority that a file in .everproof/trust/ names",
+        )
 
 
 class Route:
@@ -59,6 +74,7 @@ class Route:
         status: int = 200,
         problems: tuple[int, ...] = (),
         needs_proof: bool = True,
+        needs_certificate: bool = False,
     ) -> None:
         hints = get_type_hints(endpoint)
         self.pattern, path_format, _ = compile_path(path)
@@ -85,6 +101,7 @@ class Route:
             status=status,
             problems=problems,
             needs_proof=needs_proof,
+            needs_certificate=needs_certificate,
         )
         self._endpoint = endpoint
         self._takes_call = "call" in hints
@@ -96,6 +113,8 @@ class Route:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the request, run the endpoint, answer."""
+        if self.declaration.needs_certificate and certificate_of(scope) is None:
+            raise NoCertificateError
         arguments: dict[str, Any] = dict(scope["path_params"])
         if self._query is not None:
             arguments["query"] = self._query(scope["query_string"])
