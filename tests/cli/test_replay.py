@@ -1,6 +1,7 @@
 """`everproof policy replay` and `policy apply` against a real server: whom a change would have locked out."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,19 @@ def replayed(home: Home, *arguments: str) -> tuple[int, Any]:
 
 
 @pytest.fixture(scope="module")
+def source_at(short_folder: Path) -> Path:
+    """Where the bundle's repository lies."""
+    return short_folder / "policy"
+
+
+@pytest.fixture(scope="module")
+def server(short_folder: Path, source_at: Path) -> Iterator[Server]:
+    server = Server(short_folder / "state", f'[bundle]\nrepository = "{source_at}"\n')
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
 def asked(ada: Home) -> Home:
     """Ada has read the ledger twice, and asked for something that she may not do."""
     for _ in range(2):
@@ -47,11 +61,13 @@ def asked(ada: Home) -> Home:
 
 
 def test_the_bundle_that_decided_decides_the_same_byte_for_byte(asked: Home, server: Server, tmp_path: Path) -> None:
-    code, told = replayed(asked, "--with", str(folder(tmp_path)), "--state", str(server.state), "--processes", "2")
-    found = told["findings"]
-    assert (code, told["complete"]) == (0, True)
-    assert found["decisions"] == found["identical"] > 4
-    assert (found["denied"], found["allowed"], found["differing"]) == (0, 0, 0)
+    done = asked.everproof("policy", "replay", "--with", str(folder(tmp_path)), "--state", str(server.state))
+    assert done.returncode == 0, done.stderr
+    decided = int(done.stdout.partition(" decisions of the last 30d decided again")[0])
+    assert decided > 4
+    assert (
+        f"answered as before: {decided}\ndecided by this very bundle: {decided} came out byte for byte" in done.stdout
+    )
 
 
 def test_whoever_would_be_locked_out_is_named_with_an_example(asked: Home, server: Server, tmp_path: Path) -> None:
@@ -61,9 +77,6 @@ def test_whoever_would_be_locked_out_is_named_with_an_example(asked: Home, serve
     assert (code, group["turn"], group["how"], group["policies"]) == (1, "denied", "forbidden", ["ledger/auditors"])
     assert (group["principal"], group["count"]) == ({"type": "User", "id": "ada"}, 2)
     assert group["example"]["action"] == "ledger:read"
-    text = asked.everproof("policy", "replay", "--with", str(at), "--state", str(server.state)).stdout
-    assert "would be denied: 2" in text
-    assert 'User::"ada"  forbidden: ledger/auditors' in text
 
 
 def test_it_is_replayed_from_afar_by_who_may_read_the_ledger(asked: Home, tmp_path: Path) -> None:
@@ -98,34 +111,17 @@ class Source:
         return done.returncode, done.stdout, done.stderr
 
 
-def test_a_lockout_is_refused_at_apply_with_whom_it_locks_out(short_folder: Path, tmp_path: Path) -> None:
-    source_at = tmp_path / "policy"
-    server = Server(short_folder / "other", f'[bundle]\nrepository = "{source_at}"\n')
-    try:
-        ada = Home(tmp_path / "ada", "ada")
-        ada.ssh_key()
-        assert ada.everproof("login", "--enrol", server.link).returncode == 0
-        source = Source(source_at, ada)
-        first = source.commit()
-        code, said, wrong = source.apply("HEAD")
-        assert (code, wrong) == (0, ""), said
-        assert ada.everproof("ledger", "tail").returncode == 0
-        locking = source.commit(policies__lock_cedar=LOCKOUT)
-        code, said, wrong = source.apply("HEAD")
-        assert code == 1
-        assert 'User::"ada"  forbidden: ledger/auditors' in said
-        assert "would have denied 1 decision" in wrong
-        assert "--despite" in wrong
-        code, said, wrong = source.apply("HEAD", "--at-most", "0.5%")
-        assert code == 1
-        code, said, wrong = source.apply("HEAD", "--despite")
-        assert (code, wrong) == (0, "")
-        assert f"rules now: {locking}" in said
-
-        code, said, wrong = source.apply(first)
-        assert code == 1
-        assert f"does not come after {locking[:12]}" in wrong
-        code, said, wrong = source.apply(first, "--downgrade")
-        assert (code, wrong) == (0, "")
-    finally:
-        server.stop()
+def test_a_lockout_is_refused_at_apply_with_whom_it_locks_out(asked: Home, source_at: Path) -> None:
+    source = Source(source_at, asked)
+    locking = source.commit(policies__lock_cedar=LOCKOUT)
+    code, said, wrong = source.apply("HEAD")
+    assert code == 1
+    assert 'User::"ada"  forbidden: ledger/auditors' in said
+    assert "would have denied" in wrong
+    assert "--despite" in wrong
+    code, said, wrong = source.apply("HEAD", "--despite")
+    assert (code, wrong) == (0, "")
+    assert f"rules now: {locking}" in said
+    code, said, wrong = source.apply("HEAD", "--at-most", "many")
+    assert code == 2
+    assert "no bound" in wrong
