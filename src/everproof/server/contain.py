@@ -177,6 +177,8 @@ class ContainDoor:
         drawn: set[str] = set()
         told: list[Lineage] = []
         for id_ in list(found.live)[:MAX_LISTED]:
+            if len(drawn) >= MAX_LISTED:
+                break
             if id_ in drawn:
                 continue
             one = lineage(self._storage, id_)
