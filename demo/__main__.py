@@ -18,6 +18,8 @@ SCENES_IN = (
     "demo.gateways",
     "demo.certificates",
     "demo.platforms",
+    "demo.stages",
+    "demo.client",
 )
 
 
