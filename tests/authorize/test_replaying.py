@@ -11,6 +11,7 @@ import pytest
 
 from everproof.app import Everproof
 from everproof.authorize import Denied, replaying
+from everproof.authorize.doors import enforces_more
 from everproof.authorize.replay_entries import moves, notes
 from everproof.authorize.replay_worker import part
 from everproof.authorize.replaying import Job, Range, Replay, replay_ledger
@@ -220,3 +221,14 @@ async def test_a_replay_that_is_called_off_leaves_no_process_behind(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert process.returncode is not None
+
+
+def test_a_door_that_observed_and_would_enforce_is_noticed() -> None:
+    def doors(text: str) -> dict[str, bytes]:
+        return {"everproof.toml": f"[doors]\n{text}".encode()}
+
+    observing = doors('git = "observe"\nauthzen = "observe"')
+    assert enforces_more(observing, doors('authzen = "observe"'))
+    assert enforces_more(observing, {})
+    assert not enforces_more(observing, observing)
+    assert not enforces_more({}, observing)
