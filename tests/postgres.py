@@ -32,12 +32,12 @@ class PostgreSQL:
         """The address of a database on the unix socket."""
         return f"postgresql://postgres@/{database}?host={self._folder}"
 
-    def fresh(self) -> str:
-        """The address of a new, empty database."""
+    def fresh(self, template: str = "template1") -> str:
+        """The address of a new database, empty or like ``template``, which nobody may be connected to."""
         self._made += 1
         name = f"test{self._made}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'create database "{name}"')
+            connection.execute(f'create database "{name}" template "{template}"')
         return self.url(name)
 
 

@@ -82,10 +82,11 @@ class Server:
 class Fleet:
     """Servers on one database, with one root key, each with a state folder of its own."""
 
-    def __init__(self, url: str, folder: Path, *, pool: int = 400) -> None:
+    def __init__(self, url: str, folder: Path, *, pool: int = 400, root_key: Path | None = None) -> None:
+        """Begin with ``pool`` credentials; ``root_key`` is that of a database that was set up before."""
         self.url = url
         self.folder = folder
-        self.root_key = folder / "root.key"
+        self.root_key = root_key or folder / "root.key"
         folder.mkdir(exist_ok=True)
         open_root_key(f"file:{self.root_key}", folder)
         self.servers: list[Server] = []

@@ -13,10 +13,10 @@ KILLS = 50
 
 
 def test_fifty_kills_lose_nothing_fork_nothing_and_let_nobody_in_after_a_revocation(
-    postgresql: PostgreSQL, tmp_path: Path
+    postgresql: PostgreSQL, set_up: tuple[str, Path], tmp_path: Path
 ) -> None:
     chance = random.Random(0)
-    with fleet_of(Fleet(postgresql.fresh(), tmp_path / "fleet")) as fleet:
+    with fleet_of(Fleet(postgresql.fresh(set_up[0]), tmp_path / "fleet", root_key=set_up[1])) as fleet:
         load = Load(revoke_every=0.05, tasks=3, rest=0.01)
         servers = [fleet.start(number, load) for number in range(SERVERS)]
         for kill in range(KILLS):

@@ -36,16 +36,16 @@ COUNT = 5
 class Pair:
     """Two servers, and the address of their database."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, root_key: Path) -> None:
         self.url = url
         self._folder = folder
-        open_root_key(f"file:{folder / 'root.key'}", folder)
+        self._root_key = root_key
 
     def open(self, name: str) -> Everproof:
         return Everproof(self.settings(name))
 
     def settings(self, name: str) -> Settings:
-        return Settings(state=self._folder / name, database=self.url, root_key=f"file:{self._folder / 'root.key'}")
+        return Settings(state=self._folder / name, database=self.url, root_key=f"file:{self._root_key}")
 
     def sql(self, statement: str) -> None:
         """What an administrator of the database does."""
@@ -54,8 +54,9 @@ class Pair:
 
 
 @pytest.fixture
-def pair(postgresql: PostgreSQL, tmp_path: Path) -> Pair:
-    return Pair(postgresql.fresh(), tmp_path)
+def pair(postgresql: PostgreSQL, set_up: tuple[str, Path], tmp_path: Path) -> Pair:
+    template, root_key = set_up
+    return Pair(postgresql.fresh(template), tmp_path, root_key)
 
 
 @pytest.fixture
@@ -174,7 +175,9 @@ async def test_what_is_done_for_all_is_done_by_one(two: tuple[Everproof, Everpro
     assert done == [True, False]
 
 
-def test_servers_that_start_on_an_empty_database_at_once_all_serve(pair: Pair, tmp_path: Path) -> None:
+def test_servers_that_start_on_an_empty_database_at_once_all_serve(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    open_root_key(f"file:{tmp_path / 'root.key'}", tmp_path)
+    pair = Pair(postgresql.fresh(), tmp_path, tmp_path / "root.key")
     context = multiprocessing.get_context("forkserver")
     starting = [context.Process(target=open_once, args=(pair.settings(name),)) for name in "abc"]
     for process in starting:

@@ -26,9 +26,11 @@ def answers_since(server: Server, moment: float) -> int:
     return sum(one.answered > moment for one in server.told)
 
 
-def test_a_paused_server_gives_way_and_lets_nobody_in_by_what_it_knew(postgresql: PostgreSQL, tmp_path: Path) -> None:
+def test_a_paused_server_gives_way_and_lets_nobody_in_by_what_it_knew(
+    postgresql: PostgreSQL, set_up: tuple[str, Path], tmp_path: Path
+) -> None:
     chance = random.Random(1)
-    with fleet_of(Fleet(postgresql.fresh(), tmp_path / "fleet", pool=2000)) as fleet:
+    with fleet_of(Fleet(postgresql.fresh(set_up[0]), tmp_path / "fleet", pool=2000, root_key=set_up[1])) as fleet:
         servers = [fleet.start(number, LOAD) for number in range(3)]
         for server in servers:
             server.wait()
@@ -49,9 +51,11 @@ def test_a_paused_server_gives_way_and_lets_nobody_in_by_what_it_knew(postgresql
         assert wrong(fleet) == []
 
 
-def test_a_server_that_loses_its_connections_takes_new_ones(postgresql: PostgreSQL, tmp_path: Path) -> None:
-    url = postgresql.fresh()
-    with fleet_of(Fleet(url, tmp_path / "fleet", pool=2000)) as fleet:
+def test_a_server_that_loses_its_connections_takes_new_ones(
+    postgresql: PostgreSQL, set_up: tuple[str, Path], tmp_path: Path
+) -> None:
+    url = postgresql.fresh(set_up[0])
+    with fleet_of(Fleet(url, tmp_path / "fleet", pool=2000, root_key=set_up[1])) as fleet:
         servers = [fleet.start(number, LOAD) for number in range(3)]
         for server in servers:
             server.wait()
