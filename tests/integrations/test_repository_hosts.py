@@ -114,7 +114,7 @@ async def test_a_github_token_may_do_what_was_asked_and_nothing_else(
     host = client(github, tmp_path)
     made = await host.mint(READ, name="n", ends=NOW)
     assert made.excess == ""
-    assert made.dies == NOW + timedelta(hours=1)
+    assert made.dies == NOW + timedelta(hours=1, minutes=1)
 
     async def contents(method: str, repository: int) -> int:
         url = f"{served.url}/repositories/{repository}/contents/README.md"

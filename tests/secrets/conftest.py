@@ -207,7 +207,13 @@ FRESH: dict[str, Any] = {
 
 
 @pytest.fixture
-def settings(tmp_path: Path, platforms: Platforms, session_issuers: tuple[Issuer, Issuer]) -> Settings:
+def database() -> str:
+    """SQLite in the state folder."""
+    return ""
+
+
+@pytest.fixture
+def settings(database: str, tmp_path: Path, platforms: Platforms, session_issuers: tuple[Issuer, Issuer]) -> Settings:
     known = tmp_path / "cas.pem"
     files = [session_issuers[0].ca_file, session_issuers[1].ca_file]
     files += [platforms.github_at.ca_file, platforms.gitlab_at.ca_file]
@@ -219,6 +225,7 @@ def settings(tmp_path: Path, platforms: Platforms, session_issuers: tuple[Issuer
         file.chmod(0o600)
     return Settings(
         state=tmp_path / "state",
+        database=database,
         url=URL,
         outbound=Outbound(ca_file=known, private_hosts=("127.0.0.1",)),
         repositories={
@@ -240,8 +247,9 @@ async def site(
     app = Everproof(settings, clock=clock)
     app.storage.write_now(lambda tx: rule(tx, session_issuers))
     await app.start()
-    yield Site(app, clock, session_issuers, platforms)
-    await app.stop()
+    site = Site(app, clock, session_issuers, platforms)
+    yield site
+    await site.app.stop()
 
 
 def rule(tx: Transaction, issuers: tuple[Issuer, Issuer]) -> None:

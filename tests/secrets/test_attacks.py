@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from everproof.secrets import repository_tokens
 from tests.fakes.gitlab_api import User
+from tests.fakes.https import Asked, Said
 from tests.secrets.conftest import PAT, Site
 from tests.server.asgi import Answer
 
@@ -247,3 +250,57 @@ async def test_no_secret_is_logged_recorded_or_kept_in_the_open(site: Site, capf
         assert secret.encode() not in database
     for asked in (*site.github.asked, *site.gitlab.asked):
         assert token not in asked.path + asked.query
+
+
+async def test_a_job_that_asks_in_a_loop_is_refused_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository_tokens, "MOST", 3)
+    job, other = await site.job(), await site.job()
+    for _ in range(3):
+        await site.token(job, lifetime_seconds=30)
+    answer = await site.ask(job)
+    assert answer.status == 403
+    assert "3 tokens live" in reason(answer)
+    await site.token(other)
+    site.clock.advance(timedelta(seconds=31))
+    await site.settled()
+    await site.token(job)
+
+
+async def test_a_caller_that_goes_away_leaves_no_token(site: Site) -> None:
+    job = await site.gitlab_job()
+    asked, waiting = threading.Event(), threading.Event()
+    answer = site.gitlab.answer
+
+    def slowly(request: Asked) -> Said:
+        said = answer(request)
+        if request.method == "POST":
+            asked.set()
+            waiting.wait(10)
+        return said
+
+    site.gitlab.answer = slowly  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(site.ask(job))
+    await asyncio.to_thread(asked.wait, 10)
+    task.cancel()
+    waiting.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await site.settled()
+    assert [one.revoked for one in site.gitlab.tokens.values()] == [True]
+
+
+async def test_a_platform_that_calls_its_token_dead_does_not_keep_it_alive(site: Site) -> None:
+    job = await site.gitlab_job()
+    site.gitlab.generous = {"expires_at": "2001-01-01"}
+    await site.token(job)
+    await site.revoke(job.credential)  # type: ignore[attr-defined]
+    assert [one.revoked for one in site.gitlab.tokens.values()] == [True]
+
+
+async def test_a_token_that_would_say_more_to_git_is_refused(site: Site) -> None:
+    site.gitlab.generous = {"token": "x\nhost=mallory.example"}
+    answer = await site.ask(await site.gitlab_job())
+    assert answer.status == 502
+    assert "mallory" not in answer.body.decode()
+    await site.settled()
+    assert [one.revoked for one in site.gitlab.tokens.values()] == [True]

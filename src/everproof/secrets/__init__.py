@@ -3,7 +3,7 @@
 The first of them: tokens of repositories at their platforms.
 """
 
-from everproof.secrets.repositories import Access, HostError, Level, Minted, NotMadeError, RepositoryHost
+from everproof.secrets.repositories import Access, HostError, Level, Minted, NotMadeError, RepositoryHost, TokenText
 from everproof.secrets.repository_tokens import Issued, Lease, RepositoryTokens
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "NotMadeError",
     "RepositoryHost",
     "RepositoryTokens",
+    "TokenText",
 ]

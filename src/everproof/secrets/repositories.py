@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from everproof.kernel.errors import UnavailableError
 
 Level: TypeAlias = Literal["read", "write"]
+
+
+TokenText: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,4096}\Z")]
+"""A token as a platform may send it: one word, so that it says nothing else to git or to a header."""
 
 
 class HostError(UnavailableError):

@@ -41,6 +41,8 @@ ATTEMPTS: Final = 1_000
 """Ten minutes apart: longer than any platform lets such a token live."""
 SWEEP_EVERY: Final = timedelta(minutes=1)
 """What the feed did not tell, as when the server was down, is found so much later."""
+MOST: Final = 32
+"""Tokens at a time that come from one credential: a job that asks in a loop fills neither the platform nor us."""
 PAGE: Final = 500
 KEPT: Final = timedelta(days=30)
 
@@ -124,8 +126,14 @@ class RepositoryTokens:
         """Put the credential of a token on record, and the job that ends it: the ``within`` of the decision.
 
         Raises:
-            RefusedError: what it comes from was revoked or is over. Nothing was written.
+            RefusedError: what it comes from was revoked or is over, or has many that live. Nothing was written.
         """
+        parent = proof.credential or ""
+        if parent and store.count_open(tx.connection, parent) >= MOST:
+            raise RefusedError(
+                f"{MOST} tokens live that come from your credential",
+                todo="use the ones you have, or ask for shorter lives",
+            )
         issued = self._credentials.issue(
             tx,
             Credential(
@@ -136,7 +144,7 @@ class RepositoryTokens:
             ),
         )  # fmt: skip
         dies = self.host(access.host).last_end(issued.expires)
-        store.insert_token(tx, issued.id, access, ends=issued.expires, dies=dies)
+        store.insert_token(tx, issued.id, parent, access, ends=issued.expires, dies=dies)
         self._work.enqueue(tx, END, issued.id, key=f"{issued.id}:expires", after=issued.expires)
         return Lease(issued.id, access, issued.expires)
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     delete,
+    func,
     insert,
     select,
     update,
@@ -33,6 +34,7 @@ tokens: Final = Table(
     "secrets_repository_tokens",
     metadata,
     Column("credential", String(64), primary_key=True),
+    Column("parent", String(64), nullable=False),
     Column("host", String(32), nullable=False),
     Column("repository", String(32), nullable=False),
     Column("permissions", String(1024), nullable=False),
@@ -44,6 +46,7 @@ tokens: Final = Table(
     Column("key_id", String(64), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index("secrets_repository_tokens_state", "state", "credential"),
+    Index("secrets_repository_tokens_parent", "parent", "state"),
 )
 
 
@@ -60,11 +63,19 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bytes
 
 
-def insert_token(tx: Transaction, credential: str, access: Access, *, ends: datetime, dies: datetime) -> None:
+def count_open(connection: Connection, parent: str) -> int:
+    """How many tokens that may live come from one credential."""
+    found = select(func.count()).select_from(tokens).where(tokens.c.parent == parent, tokens.c.state.in_(OPEN))
+    return connection.scalar(found) or 0
+
+
+def insert_token(
+    tx: Transaction, credential: str, parent: str, access: Access, *, ends: datetime, dies: datetime
+) -> None:
     """Note that a token is about to be asked for."""
     tx.connection.execute(
         insert(tokens).values(
-            credential=credential, host=access.host, repository=access.repository,
+            credential=credential, parent=parent, host=access.host, repository=access.repository,
             permissions=" ".join(access.words), state="asked", ends=milliseconds(ends), dies=milliseconds(dies),
             ended=None, token_id="", key_id="", sealed=b"",
         )

@@ -7,7 +7,7 @@ docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App", "Create a
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +19,7 @@ from everproof.integrations.immutable_ids import NUMBER
 from everproof.integrations.secret_source import SecretError, SecretSource
 from everproof.kernel.canonical import b64url
 from everproof.kernel.errors import InputError
-from everproof.secrets import Access, HostError, Minted, NotMadeError
+from everproof.secrets import Access, HostError, Minted, NotMadeError, TokenText
 
 API: Final = "https://api.github.com"
 ISSUER: Final = "https://token.actions.githubusercontent.com"
@@ -44,8 +44,8 @@ class _Repository(msgspec.Struct, frozen=True):
 
 
 class _Made(msgspec.Struct, frozen=True):
-    token: str
-    expires_at: datetime
+    token: TokenText
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)]
     permissions: dict[str, str] = {}
     repository_selection: str = "all"
     repositories: tuple[_Repository, ...] = ()
@@ -116,7 +116,9 @@ class GitHubRepositories:
             made = msgspec.json.decode(answer.body, type=_Made)
         except msgspec.DecodeError as error:
             raise HostError("GitHub's answer cannot be read", place=self.name) from error
-        return Minted(token=made.token, dies=made.expires_at, excess=_excess(made, access, self._now()))
+        # Whatever is said, it is not taken for dead before it could be.
+        dies = max(made.expires_at, self.last_end(ends))
+        return Minted(token=made.token, dies=dies, excess=_excess(made, access, self._now()))
 
     async def revoke(self, access: Access, *, name: str, id: str, token: str) -> bool:  # noqa: A002, ARG002 - the interface's
         """As in ``RepositoryHost``: a token ends itself, so without it none is ended."""

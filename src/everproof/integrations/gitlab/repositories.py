@@ -12,11 +12,12 @@ from urllib.parse import quote
 import msgspec
 
 from everproof.identity.outbound import Answer, Outbound
+from everproof.identity.records import FOREVER
 from everproof.integrations.gitlab.ci import GITLAB_COM
 from everproof.integrations.immutable_ids import NUMBER
 from everproof.integrations.secret_source import SecretSource
 from everproof.kernel.errors import InputError
-from everproof.secrets import Access, HostError, Minted, NotMadeError
+from everproof.secrets import Access, HostError, Minted, NotMadeError, TokenText
 
 REPORTER: Final = 20
 DEVELOPER: Final = 30
@@ -48,7 +49,7 @@ class _Token(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] = ()
     access_level: int = 0
     expires_at: date | None = None
-    token: str = ""
+    token: TokenText | None = None
 
     def __repr__(self) -> str:
         return f"_Token({self.id})"
@@ -104,7 +105,9 @@ class GitLabRepositories:
         made = _read(answer, _Token, self.name)
         if not made.token:
             raise HostError("GitLab's answer has no token in it", place=self.name)
-        dies = self.last_end(ends) if made.expires_at is None else datetime.combine(made.expires_at, time(), UTC)
+        # Whatever is said, it is not taken for dead before it could be.
+        last = FOREVER if made.expires_at is None else datetime.combine(made.expires_at, time(), UTC)
+        dies = max(last, self.last_end(ends))
         return Minted(token=made.token, id=str(made.id), dies=dies, excess=_excess(made, scopes, role, day))
 
     async def revoke(self, access: Access, *, name: str, id: str, token: str) -> bool:  # noqa: A002, ARG002 - the interface's
