@@ -127,6 +127,12 @@ async def test_what_cannot_be_decided_again_is_counted_by_why(past: Past) -> Non
     found = past.here(starter_files())
     assert (found.erased, found.changed, found.older, found.decisions) == (1, 1, 2, 2)
     assert (found.refused, found.identical, found.entries) == (1, 2, app.ledger.size)
+    assert [(one.index, one.why) for one in found.skipped] == [
+        (5, "older"),
+        (4, "older"),
+        (2, "erased"),
+        (1, "changed"),
+    ]
 
 
 async def test_attack_a_lockout_is_hidden_in_the_database_beside_the_entries(past: Past) -> None:

@@ -37,7 +37,7 @@ class Replayer:
         try:
             read = _read(entry) if isinstance(entry, bytes) else entry
         except msgspec.MsgspecError:
-            self._tally.found.older += 1
+            self._tally.skip(index, "older")
             return
         if read.kind != ENTRY_KIND or read.at < self._since:
             return
@@ -47,20 +47,19 @@ class Replayer:
         except msgspec.MsgspecError:
             past = None
         if past is None:
-            self._tally.found.older += 1
+            self._tally.skip(index, "older")
             return
         try:
             self._tally.add(replay(self._engine, past, self._moves), index, read.id, read.at)
         except (UnwrittenError, msgspec.MsgspecError):
-            self._tally.found.unwritten += 1
+            self._tally.skip(index, "unwritten")
 
-    def unreadable(self, kind: str, at: datetime, *, erased: bool) -> None:
+    def unreadable(self, index: int, kind: str, at: datetime, *, erased: bool) -> None:
         """Count one that nobody can read: erased, or changed."""
-        found = self._tally.found
         if not erased:
-            found.changed += 1
+            self._tally.skip(index, "changed")
         elif kind == ENTRY_KIND and at >= self._since:
-            found.erased += 1
+            self._tally.skip(index, "erased")
 
 
 def moves(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[Move, ...]:

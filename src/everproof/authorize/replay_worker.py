@@ -38,12 +38,13 @@ def part(view: LedgerView, engine: Engine, job: Job, asked: Range) -> Findings:
     tally.found.entries = asked.end - asked.first
     replayer = Replayer(engine, tally, since=from_milliseconds(job.since), moves=job.moves)
     entries = view.opened(asked.first, asked.end)
-    tally.found.changed += asked.end - asked.first - len(entries)  # what is not there any more was taken out
+    for index in sorted(set(range(asked.first, asked.end)) - {one.index for one in entries}):
+        tally.skip(index, "changed")  # it was taken out
     for one in entries:
         if one.entry is not None:
             replayer.add(one.index, one.entry)
         else:
-            replayer.unreadable(one.kind, from_milliseconds(one.at), erased=one.state == "erased")
+            replayer.unreadable(one.index, one.kind, from_milliseconds(one.at), erased=one.state == "erased")
     return tally.findings()
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 20
 """Groups that a person is shown of each turn; --json has them all."""
+NAMED: Final = 5
+"""Entries that a person is shown the index of."""
 
 
 def replay(
@@ -106,7 +108,7 @@ def _replay_served(
         if one.entry is not None:
             replayer.add(one.index, one.entry)
         else:
-            replayer.unreadable(one.kind, one.at, erased=one.state == "erased")
+            replayer.unreadable(one.index, one.kind, one.at, erased=one.state == "erased")
     tally.found.entries = size - first
     return Replay(
         digest=bundle.digest,
@@ -185,11 +187,13 @@ def _other_lines(found: "Findings") -> list[str]:
         lines.append(paint(f"these should not differ, entries {places}: everproof ledger verify", "bad"))
     if found.other_engine:
         lines.append(f"decided by this bundle with another engine or schema, bytes not compared: {found.other_engine}")
-    why = {"erased": found.erased, "changed": found.changed, "in an older form": found.older,
-           "never written down": found.unwritten}  # fmt: skip
-    if found.unreadable:
-        told = ", ".join(f"{count} {what}" for what, count in why.items() if count)
-        lines.append(f"cannot be decided again: {told}")
+    why = {"erased": found.erased, "changed": found.changed, "older": found.older, "unwritten": found.unwritten}
+    words = {"older": "in an older form", "unwritten": "never written down"}
+    for kind, count in why.items():
+        if count:
+            named = [str(one.index) for one in found.skipped if one.why == kind][:NAMED]
+            places = ", ".join([*named, *(["…"] if count > len(named) else [])])
+            lines.append(f"cannot be decided again, {words.get(kind, kind)}: {count} (entries {places})")
     return lines
 
 

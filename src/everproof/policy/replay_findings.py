@@ -10,7 +10,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,12 @@ MAX_SHARES: Final = 10_000
 
 MAX_DIFFERING: Final = 10
 """Entries named whose bytes came out otherwise: each is a fault of ours, or a changed ledger."""
+
+
+MAX_SKIPPED: Final = 100
+"""Entries named that could not be decided again, the newest."""
+
+Why: TypeAlias = Literal["erased", "changed", "older", "unwritten", "other_engine"]
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -70,6 +76,13 @@ class Share(msgspec.Struct, frozen=True):
     denied: int
 
 
+class Skipped(msgspec.Struct, frozen=True, order=True):
+    """A decision that could not be decided again, or whose bytes could not be compared, and why."""
+
+    index: int
+    why: Why
+
+
 class Findings(msgspec.Struct, kw_only=True):
     """What was found in some part of the ledger, or in all of it."""
 
@@ -96,6 +109,8 @@ class Findings(msgspec.Struct, kw_only=True):
     changed: int = 0
     older: int = 0
     unwritten: int = 0
+    skipped: tuple[Skipped, ...] = ()
+    """Of these five kinds, the newest, with why."""
     shares: tuple[Share, ...] = ()
     groups: tuple[Group, ...] = ()
     rest: tuple[Rest, ...] = ()
@@ -200,6 +215,16 @@ class Tally:
             )
         )
 
+    def skip(self, index: int, why: Why) -> None:
+        """Count one that cannot be decided again, or whose bytes cannot be compared."""
+        found = self._found
+        setattr(found, why, getattr(found, why) + 1)
+        self._name_skipped((Skipped(index, why),))
+
+    def _name_skipped(self, more: tuple[Skipped, ...]) -> None:
+        if more:
+            self._found.skipped = tuple(sorted((*self._found.skipped, *more), reverse=True)[:MAX_SKIPPED])
+
     def saw(self, at: datetime) -> None:
         """Note the time of an entry."""
         found = self._found
@@ -212,6 +237,7 @@ class Tally:
         for name in _COUNTS:
             setattr(found, name, getattr(found, name) + getattr(other, name))
         found.differing_at = tuple(sorted((*found.differing_at, *other.differing_at))[:MAX_DIFFERING])
+        self._name_skipped(other.skipped)
         for at in (other.oldest, other.newest):
             if at is not None:
                 self.saw(at)
@@ -237,7 +263,7 @@ class Tally:
         if engine is None or past.bundle != engine.bundle.digest:
             return
         if past.engine != engine.version:
-            found.other_engine += 1
+            self.skip(index, "other_engine")
         elif replayed.identical:
             found.identical += 1
         else:
