@@ -1,6 +1,7 @@
 """Attacks of a step on what stands above it, and on the end that it is to have."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ pytestmark = pytest.mark.skipif(os.uname().sysname != "Linux", reason="steps are
 
 READS_ITS_ANCESTORS = """
 import os
+import signal
 pid, chain = os.getppid(), []
 while pid > 1:
     for name in ("environ", "cmdline", "maps"):
@@ -180,3 +182,38 @@ def _credential(session: Path) -> str:
     part = json.loads(session.read_text())["token"].split(".")[1]
     found: str = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["jti"]
     return found
+
+
+def test_a_step_does_not_go_on_without_a_server(site: Site) -> None:
+    marker = site.folder / "without"
+    process = site.begin("sh", "-c", f"echo $$ > {marker}; exec sleep 30", options=("--grace", "1"))
+    _wait_for(marker)
+    site.process.send_signal(signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + 15
+        while _is_alive(int(marker.read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        site.process.send_signal(signal.SIGCONT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 137
+    assert "--grace" in err
+
+
+def test_a_step_ends_with_its_credential_where_policy_gives_no_other(site: Site) -> None:
+    until = int(time.time()) + 4
+    done = site.run("sleep", "600", environment=site.runner(exp=until))
+    assert done.returncode == 137, done.stderr
+    assert "expired" in done.stderr
+    assert time.time() < until + 5
+
+
+def test_a_step_that_goes_on_is_given_another_credential(site: Site) -> None:
+    script = (
+        'cat "$EVERPROOF_SESSION"; sleep 3.5; echo; cat "$EVERPROOF_SESSION"; everproof ask git:fetch Repository::x'
+    )
+    done = site.run("sh", "-c", script, options=("--lifetime", "4"))
+    first, second, *_ = done.stdout.splitlines()
+    assert first != second
+    assert "session is over" not in done.stderr

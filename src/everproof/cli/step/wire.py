@@ -187,7 +187,7 @@ class Wire:
 
     def _connect(self, seconds: float) -> ssl.SSLSocket:
         if self._socket is None:
-            raw = socket.create_connection((self.host, self.port), timeout=TIMEOUT_SECONDS)
+            raw = socket.create_connection((self.host, self.port), timeout=seconds)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = self.context.wrap_socket(raw, server_hostname=self.host)
         self._socket.settimeout(seconds)
