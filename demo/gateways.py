@@ -93,17 +93,17 @@ def routes(house: House) -> str:
     return "they rule; nginx and Envoy run with the configurations of docs/gateways.md"
 
 
-@scene("bob reads a page of the legacy wiki behind nginx")
+@scene("carol reads a page of the legacy wiki behind nginx")
 def read(_house: House) -> str:
-    answer, seen = street().ask("bob", "nginx", WIKI, PAGE)
+    answer, seen = street().ask("carol", "nginx", WIKI, PAGE)
     expect(answer.status == OK and len(seen) == 1, str(answer))
-    expect(seen[0].header("x-everproof-principal") == "user:bob", str(seen))
-    return f"the wiki was told {seen[0].header('x-everproof-principal')}, and has no token of bob's"
+    expect(seen[0].header("x-everproof-principal") == "user:carol", str(seen))
+    return f"the wiki was told {seen[0].header('x-everproof-principal')}, and has no token of hers"
 
 
-@scene("bob opens the wiki's administration in his browser", attack=True)
+@scene("carol opens the wiki's administration in her browser", attack=True)
 def administer(_house: House) -> str:
-    answer, seen = street().ask("bob", "nginx", WIKI, "/admin", {"accept": "text/html"})
+    answer, seen = street().ask("carol", "nginx", WIKI, "/admin", {"accept": "text/html"})
     expect(answer.status == FORBIDDEN and not seen, str(answer))
     page = answer.body.decode()
     expect("<script" not in page and "Not allowed" in page, page)
@@ -113,13 +113,13 @@ def administer(_house: House) -> str:
     return f"refused: a page says why; it is entry {entry[2]} of the ledger"
 
 
-@scene("bob says in a header that he is alice, and hides a path", attack=True)
+@scene("carol says in a header that she is alice, and hides a path", attack=True)
 def forge(house: House) -> str:
-    answer, seen = street().ask("bob", "nginx", WIKI, PAGE, {"X-Everproof-Principal": "user:alice"})
+    answer, seen = street().ask("carol", "nginx", WIKI, PAGE, {"X-Everproof-Principal": "user:alice"})
     expect(answer.status == OK and "alice" not in str(seen), str(seen))
-    answer, seen = street().ask("bob", "nginx", WIKI, "/projects/shop/pages/..%2f..%2f..%2fadmin")
+    answer, seen = street().ask("carol", "nginx", WIKI, "/projects/shop/pages/..%2f..%2f..%2fadmin")
     expect(not seen, str(seen))
-    return f"the wiki is told user:bob; refused: {told(house, 'GET wiki.example/…/..%2f..%2fadmin', answer)}"
+    return f"the wiki is told user:carol; refused: {told(house, 'GET wiki.example/…/..%2f..%2fadmin', answer)}"
 
 
 @scene("carol calls the API behind Envoy")
