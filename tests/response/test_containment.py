@@ -163,11 +163,11 @@ async def test_what_other_rooms_hold_is_ended_by_their_own_verbs(house: House) -
     house.work.register("platform.revoke", revoke)
     house.containment.register(reach)
     async with house.running() as work:
-        made = await house.tree(120)
+        made = await house.tree(300)
         look = house.containment.look(of(made[0]))
-        assert len(look.errands) == 121
+        assert len(look.errands) == 301
         found = await contain(house, of(made[0]))
-        assert found.errands == 121
+        assert found.errands == 301
         await work.idle()
         assert sorted(ended) == sorted(one.id for one in made)
 
