@@ -11,7 +11,7 @@ from everproof.client import AsyncClient, Client, DeniedError, HeldToken, Unauth
 from everproof.client.asgi import EverproofMiddleware
 from everproof.client.guard import Caller, caller
 from everproof.client.keys import Key
-from everproof.client.routes import Rule, table
+from everproof.client.routes import Found, Rule, table
 from everproof.client.wsgi import EverproofWSGI
 from everproof.kernel.errors import InputError
 from tests.client.conftest import World
@@ -207,6 +207,13 @@ async def test_with_the_server_away_everything_is_refused(staff: Client, world: 
 async def test_a_service_that_the_server_does_not_know_serves_nobody(staff: Client, world: World) -> None:
     async with AsyncClient(world.server.url, HeldToken("token", Key.new()), ca=world.ca) as unknown:
         assert (await Door(unknown).ask(staff)).status == 503
+
+
+async def test_a_fault_in_a_rule_is_not_the_callers(door: Door, staff: Client) -> None:
+    door.app._routes = lambda _method, _path: Found(action="api:call", resource="nothing")
+    answer = await door.ask(staff)
+    assert answer.status == 503
+    assert door.service.served == 0
 
 
 async def test_websockets_are_refused(door: Door) -> None:

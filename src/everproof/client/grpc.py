@@ -20,7 +20,6 @@ from everproof.client.guard import (
 )
 from everproof.client.routes import Found
 from everproof.client.synchronous import Client
-from everproof.kernel.errors import InputError
 
 try:
     import grpc
@@ -167,6 +166,4 @@ def _status(error: Exception) -> tuple[Any, str, tuple[tuple[str, str], ...]]:
     if isinstance(error, DeniedError):
         text = f"{error.message}; {error.todo}" if error.todo else error.message
         return grpc.StatusCode.PERMISSION_DENIED, text, ()
-    if type(error) is InputError:
-        return grpc.StatusCode.INVALID_ARGUMENT, error.message, ()
     return grpc.StatusCode.UNAVAILABLE, "it cannot be decided now whether you may", ()

@@ -6,6 +6,7 @@ server, so that a revoked one is refused; that its key was shown, and only once,
 
 import hashlib
 import secrets
+import threading
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -16,7 +17,7 @@ import msgspec
 
 from everproof.client.answers import Decision, DeniedError, Entity, Introspection, entity
 from everproof.client.keys import origin, token_hash, verified
-from everproof.client.routes import Found
+from everproof.client.routes import Found, UnclearPathError
 from everproof.kernel.errors import Error, InputError, UnauthenticatedError, UnavailableError
 
 MAX_TOKEN: Final = 16 * 1024
@@ -73,6 +74,7 @@ class SeenHere:
         self._seen: set[bytes] = set()
         self._before: set[bytes] = set()
         self._turned = time.monotonic()
+        self._lock = threading.Lock()
 
     def first(self, mark: bytes, seconds: float) -> bool:
         """Whether ``mark`` is new.
@@ -81,16 +83,16 @@ class SeenHere:
             UnavailableError: more than can be remembered.
         """
         now = time.monotonic()
-        if now - self._turned >= seconds:
-            self._before = self._seen if now - self._turned < 2 * seconds else set()
-            self._seen, self._turned = set(), now
-        if mark in self._before:
-            return False
-        if len(self._seen) >= MAX_SEEN:
-            raise UnavailableError("more proofs than can be remembered", todo="try again in two minutes")
-        count = len(self._seen)
-        self._seen.add(mark)  # of two threads with one mark, only one makes the set larger
-        return len(self._seen) > count
+        with self._lock:  # of two threads with one mark, one is the first
+            if now - self._turned >= seconds:
+                self._before = self._seen if now - self._turned < 2 * seconds else set()
+                self._seen, self._turned = set(), now
+            if mark in self._before or mark in self._seen:
+                return False
+            if len(self._seen) >= MAX_SEEN:
+                raise UnavailableError("more proofs than can be remembered", todo="try again in two minutes")
+            self._seen.add(mark)
+            return True
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,7 +221,7 @@ def problem(error: Exception) -> tuple[int, dict[str, str], bytes]:
     if not isinstance(error, Error):
         error = UnavailableError("it cannot be decided now whether you may")
     status, told = error.status, error
-    if isinstance(error, UnauthenticatedError | DeniedError) or type(error) is InputError:
+    if isinstance(error, UnauthenticatedError | DeniedError | UnclearPathError):
         if isinstance(error, UnauthenticatedError) and not isinstance(error, NotProvenError):
             # It is this service that the server does not take for anybody, not the caller.
             status, told = 503, UnavailableError("it cannot be decided now whether you may")

@@ -18,6 +18,12 @@ _TRICKS: Final = re.compile(r"//|\\|%|[\x00-\x1f\x7f]|(^|/)\.{1,2}(/|$)|;")
 _ENCODED_TRICKS: Final = re.compile(rb"%(?:2[ef]|5c|00|25|3b)", re.IGNORECASE)
 
 
+class UnclearPathError(InputError):
+    """A path that the service and this table might read in two ways."""
+
+    code = "unclear-path"
+
+
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What a request is; ``public``: whoever sends it need not be anybody."""
 
@@ -79,10 +85,10 @@ def require_plain(path: str, raw: bytes = b"") -> None:
     """Hold that a decoded path, and what it was decoded from, is read by everybody as the same.
 
     Raises:
-        InputError: it is not.
+        UnclearPathError: it is not.
     """
     if not path.startswith("/") or _TRICKS.search(path) or _ENCODED_TRICKS.search(raw):
-        raise InputError(
+        raise UnclearPathError(
             "a path that can be read in two ways", todo="send it without dots, doubled slashes and escapes"
         )
 

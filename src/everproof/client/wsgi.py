@@ -6,9 +6,8 @@ from typing import Any, TypeAlias
 
 from everproof.client.asgi import found_in
 from everproof.client.guard import Caller, Guard, Replays, admitted, caller, problem, require_scope
-from everproof.client.routes import Mapper, Rule, require_plain, table
+from everproof.client.routes import Mapper, Rule, UnclearPathError, require_plain, table
 from everproof.client.synchronous import Client
-from everproof.kernel.errors import InputError
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -59,7 +58,7 @@ class EverproofWSGI:
         try:
             path = raw.encode("latin-1").decode()
         except UnicodeError as error:
-            raise InputError("a path that is not UTF-8") from error
+            raise UnclearPathError("a path that is not UTF-8") from error
         target = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "")
         require_plain(path, target.partition("?")[0].encode("latin-1", "replace"))
         found = found_in(self._routes, method, path)
