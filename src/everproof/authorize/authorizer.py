@@ -194,7 +194,7 @@ class Authorizer:
         """What stands against it, whatever policy says."""
         if proof.principal.ref in self._held:
             return RefusedError(f"{proof.principal.ref} is contained", todo="ask an administrator to release it")
-        if proof.claims.get("disabled"):
+        if "disabled" in proof.claims:
             return RefusedError(f"{proof.principal.ref} is disabled", todo="ask an administrator")
         return _outside_scope(proof, action)
 
@@ -232,7 +232,9 @@ def _outdated() -> UnavailableError:
 
 
 def _is_dead(proof: Proof, is_live: Liveness, held: Container[Ref]) -> bool:
-    return (proof.credential is not None and not is_live(proof.credential)) or proof.principal.ref in held
+    if proof.credential is not None and not is_live(proof.credential):
+        return True
+    return proof.principal.ref in held or "disabled" in proof.claims
 
 
 def _outside_scope(proof: Proof, action: Action) -> RefusedError | None:
@@ -340,10 +342,10 @@ class _Decided:
         refusal = str(self._refused) if self._refused else None
         if refusal is None and not pending.verdict.decision.allowed:
             refusal = pending.verdict.reason
-        if refusal is None and self._within is not None:
+        if refusal is None:
             try:
                 pending.require_alive(tx.now)
-                outcome = self._within(tx)
+                outcome = None if self._within is None else self._within(tx)
             except RefusedError as error:
                 refusal = str(error)
         receipt = pending.ledger.append(tx, pending.entry(refusal))
