@@ -86,6 +86,7 @@ class GitHubRepositories:
         self._api = (api or API).rstrip("/")
         self._installation = installation
         self._now = now
+        self._last: tuple[bytes, rsa.RSAPrivateKey] | None = None
 
     def check(self, access: Access) -> None:
         """As in ``RepositoryHost``: any permission of an App; the installation's own bound them."""
@@ -143,18 +144,25 @@ class GitHubRepositories:
         Raises:
             SecretError: there is no key, or it is none.
         """
-        try:
-            key = load_pem_private_key(self._key.read(), password=None)
-        except (ValueError, TypeError) as error:
-            raise SecretError("is no private key in PEM", place=f"repositories.{self.name}.secret") from error
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise SecretError("is no RSA key", place=f"repositories.{self.name}.secret")
+        key = self._parsed(self._key.read())
         now = self._now()
         claims = {
             "iat": int((now - BEHIND).timestamp()), "exp": int((now + AHEAD).timestamp()), "iss": self._app,
         }  # fmt: skip
         signed = ".".join(b64url(msgspec.json.encode(part)) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
         return f"{signed}.{b64url(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+    def _parsed(self, pem: bytes) -> rsa.RSAPrivateKey:
+        """The key in ``pem``; taking one apart is slow, so the last one is kept."""
+        if self._last is None or self._last[0] != pem:
+            try:
+                key = load_pem_private_key(pem, password=None)
+            except (ValueError, TypeError) as error:
+                raise SecretError("is no private key in PEM", place=f"repositories.{self.name}.secret") from error
+            if not isinstance(key, rsa.RSAPrivateKey):
+                raise SecretError("is no RSA key", place=f"repositories.{self.name}.secret")
+            self._last = pem, key
+        return self._last[1]
 
 
 def _excess(made: _Made, access: Access, now: datetime) -> str:
