@@ -102,6 +102,7 @@ class Everproof:
         )
         self.containment.register(self.repository_tokens.reach)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
+        self._upkeep.let_forget(self.runs.forget)
 
     def _witnesses(self) -> Witnesses | None:
         settings = self.settings

@@ -1,7 +1,8 @@
 """What a running server does by itself, every few minutes: forget what is over, renew the keys that sign."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Final, get_args
 
 import msgspec
@@ -35,9 +36,14 @@ class Upkeep:
         self._signing = signing
         self._identity = identity
         self._ledger = ledger
+        self._forgetful: list[Callable[[Transaction, datetime], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._recording: set[asyncio.Future[object]] = set()
         identity.external.on_unknown_claim(self._unknown_claim)
+
+    def let_forget(self, forget: Callable[[Transaction, datetime], None]) -> None:
+        """Call ``forget`` with the time before which nobody looks at what is over."""
+        self._forgetful.append(forget)
 
     async def start(self) -> None:
         """Begin; the first time is now."""
@@ -76,6 +82,8 @@ class Upkeep:
     def _forget(self, tx: Transaction) -> None:
         self._identity.forget(tx, lineage_before=tx.now - LINEAGE_KEPT)
 
+        for forget in self._forgetful:
+            forget(tx, tx.now - LINEAGE_KEPT)
     def _unknown_claim(self, issuer: str, claim: str) -> None:
         """An issuer says something it was not known to say: somebody should look what it means."""
         body = msgspec.Raw(encode({"event": "unknown-claim", "issuer": issuer, "claim": claim}))
