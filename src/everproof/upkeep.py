@@ -65,6 +65,7 @@ class Upkeep:
             pass
         for algorithm in self._signing.due():
             if algorithm in get_args(TokenAlgorithm):
+                await asyncio.to_thread(self._signing.prepare, algorithm)
                 await self._storage.write(lambda tx, name=algorithm: self._rotate(tx, name))
 
     async def _repeat(self) -> None:
@@ -81,9 +82,9 @@ class Upkeep:
 
     def _forget(self, tx: Transaction) -> None:
         self._identity.forget(tx, lineage_before=tx.now - LINEAGE_KEPT)
-
         for forget in self._forgetful:
             forget(tx, tx.now - LINEAGE_KEPT)
+
     def _unknown_claim(self, issuer: str, claim: str) -> None:
         """An issuer says something it was not known to say: somebody should look what it means."""
         body = msgspec.Raw(encode({"event": "unknown-claim", "issuer": issuer, "claim": claim}))

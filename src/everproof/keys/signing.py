@@ -78,8 +78,10 @@ class SigningKeys:
         """
         self._storage = storage
         self._keyring = keyring
+        self._prepared: dict[str, list[PrivateKey]] = {}
         self._snapshot = self._load()
         if any(algorithm not in self._snapshot.current for algorithm in get_args(Algorithm)):
+            self.prepare("RS256", 2)
             storage.write_now(self._make_missing)
             self._snapshot = self._load()
         storage.subscribe(CHANGED_TOPIC, self._changed, decides=False)
@@ -107,6 +109,10 @@ class SigningKeys:
         assert isinstance(private, ed25519.Ed25519PrivateKey)
         derive = HKDF(hashes.SHA256(), 32, salt=None, info=b"everproof/derived/v1\n" + use.encode())
         return derive.derive(private.private_bytes_raw())
+
+    def prepare(self, algorithm: Algorithm, count: int = 1) -> None:
+        """Make keys that will be wanted: it takes long, and a transaction in which nothing happens is ended."""
+        self._prepared.setdefault(algorithm, []).extend(_generate(algorithm) for _ in range(count))
 
     def is_due(self, tx: Transaction, algorithm: TokenAlgorithm) -> bool:
         """Whether it is still to be rotated in this commit: another process of this server may have just done so."""
@@ -141,7 +147,7 @@ class SigningKeys:
                 started = row.kid
             elif from_milliseconds(row.ends) <= tx.now:
                 store.remove_signing_key(tx.connection, row.kid)
-        self._put_private(tx, algorithm, "next", _generate(algorithm))
+        self._put_private(tx, algorithm, "next", self._fresh(algorithm))
         tx.publish(CHANGED_TOPIC, started)
         return started
 
@@ -152,7 +158,11 @@ class SigningKeys:
         )  # fmt: skip
         for algorithm, state in wanted:
             if (algorithm, state) not in have:
-                self._put_private(tx, algorithm, state, _generate(algorithm))
+                self._put_private(tx, algorithm, state, self._fresh(algorithm))
+
+    def _fresh(self, algorithm: Algorithm) -> PrivateKey:
+        prepared = self._prepared.get(algorithm)
+        return prepared.pop() if prepared else _generate(algorithm)
 
     def _put_private(self, tx: Transaction, algorithm: Algorithm, state: State, key: PrivateKey) -> None:
         kid = thumbprint(public_jwk(key.public_key()))

@@ -94,11 +94,13 @@ class Feed:
         return time.monotonic() - self._told_as_of
 
     def require_fresh(self, seconds: float) -> None:
-        """Hold that memory was as the database within the last ``seconds``.
+        """Hold that memory was as the database within the last ``seconds``. On the event loop.
 
         Raises:
             StaleError: it was not.
         """
+        if self.stale_for() > seconds:
+            self.tell()  # the loop may only have been busy: what the follower has read meanwhile counts
         if self.broken is not None or self.stale_for() > seconds:
             raise self._stale()
 

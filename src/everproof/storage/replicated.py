@@ -6,6 +6,7 @@ PostgreSQL takes it back from a process that is dead, paused or cut off.
 """
 
 import asyncio
+import contextlib
 import time
 from typing import Any, Final
 
@@ -95,4 +96,5 @@ class ReplicatedWriter(Writer):
     def _heard(self) -> None:
         loop = self._loop
         if loop is not None:
-            loop.call_soon_threadsafe(self.feed.tell)
+            with contextlib.suppress(RuntimeError):  # the loop has ended: there is nobody to tell
+                loop.call_soon_threadsafe(self.feed.tell)
