@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +24,10 @@ def binaries() -> Path | None:
 class PostgreSQL:
     """A running server, reached by a unix socket in its own folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, crash: Callable[[], None]) -> None:
         self._folder = folder
+        self.crash = crash
+        """Ends it without a word to anyone, and starts it again: it recovers from its log."""
         self._made = 0
 
     def url(self, database: str = "postgres") -> str:
@@ -67,8 +69,19 @@ def running(address: str = "") -> Iterator[PostgreSQL]:
                 rules.write(f"host all all {address}/24 trust\n")
         settings = [f"listen_addresses={address}", f"unix_socket_directories={folder}", "max_connections=200"]
         options = " ".join(f"-c {setting}" for setting in settings)
-        run("pg_ctl", "-w", "-t", "30", "-l", str(folder / "log"), "-o", options, "start")
-        try:
-            yield PostgreSQL(folder)
-        finally:
+
+        def start() -> None:
+            run("pg_ctl", "-w", "-t", "30", "-l", str(folder / "log"), "-o", options, "start")
+
+        def stop() -> None:
             run("pg_ctl", "-w", "-t", "30", "-m", "immediate", "stop")
+
+        def crash() -> None:
+            stop()
+            start()
+
+        start()
+        try:
+            yield PostgreSQL(folder, crash)
+        finally:
+            stop()

@@ -73,6 +73,23 @@ def test_a_server_that_loses_its_connections_takes_new_ones(
         assert wrong(fleet) == []
 
 
+def test_postgresql_itself_crashes_and_recovers(tmp_path: Path) -> None:
+    if postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres.running() as database, fleet_of(Fleet(database.fresh(), tmp_path / "fleet", pool=2000)) as fleet:
+        servers = [fleet.start(number, LOAD) for number in range(3)]
+        for server in servers:
+            server.wait()
+        for _ in range(2):
+            database.crash()
+            recovered = time.monotonic()
+            for server in servers:
+                eventually(lambda: answers_since(server, recovered) > 5, "it did not come back")  # noqa: B023 - done within
+        for server in servers:
+            server.kill()
+        assert wrong(fleet) == []
+
+
 @contextmanager
 def island() -> Iterator[str]:
     """A network namespace with one cable to this machine; its name, which is also its cable's."""
