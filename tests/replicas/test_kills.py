@@ -4,6 +4,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.postgres import PostgreSQL
 from tests.replicas.fleet import Fleet, fleet_of, wrong
 from tests.replicas.replica import Load
@@ -12,6 +14,7 @@ SERVERS = 3
 KILLS = 50
 
 
+@pytest.mark.timeout(300)  # some 20 s where it has two cores to itself
 def test_fifty_kills_lose_nothing_fork_nothing_and_let_nobody_in_after_a_revocation(
     postgresql: PostgreSQL, set_up: tuple[str, Path], tmp_path: Path
 ) -> None:

@@ -31,6 +31,8 @@ from tests.postgres import PostgreSQL
 from tests.server.asgi import Answer
 from tests.server.client import Client
 
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("replicas-nginx")]
+
 NGINX = "/usr/sbin/nginx"
 PAGE = Path(__file__).parents[2] / "docs" / "replicas.md"
 SERVERS = 3

@@ -17,6 +17,8 @@ from tests.postgres import PostgreSQL
 from tests.replicas.fleet import Fleet, Server, eventually, fleet_of, wrong
 from tests.replicas.replica import Load
 
+pytestmark = pytest.mark.timeout(240)
+
 LOAD = Load(revoke_every=0.1, tasks=2, rest=0.01)
 HOST, GUEST = "10.203.117.1", "10.203.117.2"
 LOOK = 0.05
@@ -119,7 +121,6 @@ def switch(cable: str, state: str) -> None:
     subprocess.run(["ip", "link", "set", cable, state], check=True)
 
 
-@pytest.mark.timeout(180)
 def test_a_server_that_is_cut_off_says_so_lets_nobody_in_and_comes_back(tmp_path: Path) -> None:
     if postgres.binaries() is None:
         pytest.skip("PostgreSQL is not installed")
