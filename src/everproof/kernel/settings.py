@@ -52,8 +52,8 @@ class Witnessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RepositoryHost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A platform that makes tokens of its repositories: one installation of a GitHub App, or one GitLab.
 
-    ``secret`` is where the App's private key (PEM), or GitLab's token, is read from at each use: ``file:PATH``, closed to
-    other accounts, or ``env:NAME``.
+    ``secret`` is where the App's private key (PEM), or GitLab's token, is read from at each use: ``file:PATH``, closed
+    to other accounts, or ``env:NAME``.
     """
 
     platform: Literal["github", "gitlab"]

@@ -24,13 +24,13 @@ from everproof.server.ledger import LedgerDoor
 from everproof.server.oauth import OAuth
 from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
-from everproof.server.tlog import Tlog
-from everproof.server.work import WorkDoor
-from everproof.server.witness import WitnessDoor
-
-TITLE: Final = "Everproof"
 from everproof.server.repositories import RepositoriesDoor
 from everproof.server.runs import RunsDoor
+from everproof.server.tlog import Tlog
+from everproof.server.witness import WitnessDoor
+from everproof.server.work import WorkDoor
+
+TITLE: Final = "Everproof"
 
 
 def application(app: Everproof) -> Application:
@@ -106,6 +106,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *ContainDoor(app.containment, app.authorizer, identity.directory, callers, app.storage).routes(),
         *applying.routes(),
         *gateway.routes(),
+        *RunsDoor(app.authorizer, app.runs, callers, identity.dpop, issuer=settings.issuer).routes(),
         *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
         *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
@@ -123,4 +124,3 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         )
         routes += git_routes(door)
     return routes
-        *RunsDoor(app.authorizer, app.runs, callers, identity.dpop, issuer=settings.issuer).routes(),
