@@ -1,7 +1,6 @@
 import base64
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -347,7 +346,7 @@ async def test_a_gateway_that_does_not_say_what_was_asked_is_refused(site: Site,
     assert answer.json["code"] == "misconfigured-gateway"
 
 
-@pytest.mark.parametrize("secret", ["", "egw_", "x" * 47, new_secret(), "egw_" + secrets.token_urlsafe(31)])
+@pytest.mark.parametrize("secret", ["", "egw_", "x" * 47, "egw_" + "A" * 43, "egw_" + "A" * 42])
 async def test_whoever_is_no_gateway_is_told_nothing(site: Site, secret: str) -> None:
     caller = await site.caller("crawler", "readers")
     before = site.app.ledger.size
