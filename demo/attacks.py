@@ -33,7 +33,7 @@ def not_given(house: House, answer: Answer, why: str) -> str:
     )
     expect(answer.status in {400, 401, 403}, f"status {answer.status}: {answer.json}")
     expect(re.search(why, answer.reason), f"refused, but with another reason: {answer.reason}")
-    return f"refused: {answer.reason}"
+    return f"refused: {answer.reason.splitlines()[0]}"
 
 
 def push_back(person: Person) -> None:

@@ -253,7 +253,10 @@ async def test_the_document_is_valid_and_has_the_bare_route(app: Application) ->
 async def test_readiness_says_why_not() -> None:
     app = Application(Health({"ledger": lambda: "a rollback was found"}).routes(), title="", version="")
     answer = await call(app, "GET", "/readyz")
-    assert (answer.status, answer.json) == (503, {"ready": False, "reasons": {"ledger": "a rollback was found"}})
+    assert (answer.status, answer.json) == (
+        503,
+        {"ready": False, "reasons": {"ledger": "a rollback was found"}, "warnings": {}},
+    )
 
 
 @given(st.binary(max_size=200))

@@ -40,10 +40,10 @@ def replay(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Decide again what was decided, by another bundle: what would change, for whom, with an example each.
+    """Decide again what was decided, by another bundle.
 
-    With the bundle that decided then, every byte comes out again. Groups, attributes and facts are those of that time.
-    Exits with 1 where anything would be decided otherwise.
+    Says what would change, and for whom, with an example each. With the bundle that decided then, every byte comes out
+    again. Groups, attributes and facts are those of that time. Exits with 1 where anything would be decided otherwise.
     """
     import msgspec
 
