@@ -32,12 +32,14 @@ class EntityBody(msgspec.Struct, frozen=True):
 def closure(request: Request) -> list[Principal | Resource]:
     """The entities of a request, each once. Of what is named twice, the principal counts first, then the resource."""
     principal, resource = request.principal, request.resource
-    if not request.others:
-        return [principal] if principal.ref == resource.ref else [principal, resource]
-    found: dict[Ref, Principal | Resource] = {}
-    for one in (principal, resource, *request.others):
-        found.setdefault(one.ref, one)
-    return list(found.values())
+    found: list[Principal | Resource] = [principal] if principal.ref == resource.ref else [principal, resource]
+    if request.others:
+        seen = {one.ref for one in found}
+        for one in request.others:
+            if one.ref not in seen:
+                seen.add(one.ref)
+                found.append(one)
+    return found
 
 
 def ancestry(ref: Ref, request: Request) -> frozenset[Ref]:

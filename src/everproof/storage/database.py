@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from everproof.kernel.errors import InputError, UnavailableError
+from everproof.storage.prepared import drive
 
 metadata: Final = MetaData()
 """Every room's tables; each is declared in its room's ``store.py``."""
@@ -68,7 +69,7 @@ def writer_engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite_writer)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(engine, "begin", lambda connection: drive(connection, "BEGIN IMMEDIATE"))
         return engine
     engine = create_engine(url, poolclass=StaticPool, isolation_level="READ COMMITTED", connect_args=POSTGRESQL_OPTIONS)
     event.listen(engine, "connect", _prepare_postgresql_writer)

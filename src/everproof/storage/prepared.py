@@ -35,7 +35,7 @@ class Prepared:
         if connection.dialect.name != "sqlite":
             return connection.execute(self._statement, dict(values)).rowcount
         given = {**self._fixed, **values}
-        return _drive(connection, self._sql, tuple([given[name] for name in self._names]))
+        return drive(connection, self._sql, tuple([given[name] for name in self._names]))
 
 
 class Rows:
@@ -61,11 +61,12 @@ class Rows:
             while size > len(rows) - done:
                 size //= 2
             statement = self._start + ", ".join([self._row] * size) + self._end
-            _drive(connection, statement, tuple(chain.from_iterable(rows[done : done + size])))
+            drive(connection, statement, tuple(chain.from_iterable(rows[done : done + size])))
             done += size
 
 
-def _drive(connection: Connection, statement: str, values: tuple[Any, ...]) -> int:
+def drive(connection: Connection, statement: str, values: tuple[Any, ...] = ()) -> int:
+    """Execute on SQLite; how many rows were changed."""
     cursor = connection.connection.cursor()
     try:
         cursor.execute(statement, values)

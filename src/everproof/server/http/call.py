@@ -137,10 +137,11 @@ _JSON_HEADERS: Final = [(b"content-type", JSON.encode()), *SECURITY_HEADERS, _NO
 
 def request_id(scope: Scope) -> bytes | None:
     """The caller's own ``X-Request-ID``, where it is one that can be echoed."""
-    for key, value in scope["headers"]:
-        if key == b"x-request-id":
-            return value if _REQUEST_ID.fullmatch(value) else None
-    return None
+    if "request_id" not in scope:
+        given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
+        scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else None
+    found: bytes | None = scope["request_id"]
+    return found
 
 
 async def send_json(scope: Scope, send: Send, body: bytes, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:
