@@ -5,6 +5,7 @@ server, so that a revoked one is refused; that its key was shown, and only once,
 """
 
 import hashlib
+import os
 import secrets
 import threading
 import time
@@ -188,8 +189,13 @@ class Guard:
 
     def _nonces(self) -> tuple[str, str]:
         """The nonce of now, and the one before. No other process has them, nor has what this one has not seen."""
-        period = int(time.monotonic() // NONCE_SECONDS)
-        made = [hashlib.sha256(self._secret + str(one).encode()).hexdigest()[:32] for one in (period, period - 1)]
+        period, process = (
+            int(time.monotonic() // NONCE_SECONDS),
+            os.getpid(),
+        )  # workers may be forked from where we began
+        made = [
+            hashlib.sha256(self._secret + b"%d.%d" % (process, one)).hexdigest()[:32] for one in (period, period - 1)
+        ]
         return made[0], made[1]
 
 
