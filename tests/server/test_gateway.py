@@ -324,6 +324,7 @@ async def test_a_header_that_a_client_may_not_send_is_refused_and_recorded(site:
     for header in (
         "x-everproof-principal", "x_everproof_principal", "x-everproof_assertion", "x-everproof-groups",
         "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url", "x-http-method",
+        "x_http_method_override", "x-original_url",
     ):  # fmt: skip
         answer = await site.asks(owner, "GET", "/pages/a", **{header.replace("-", "__"): "admin"})
         assert answer.status == 403
