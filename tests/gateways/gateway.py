@@ -22,6 +22,8 @@ from tests.gateways.caller import send
 PAGE = Path(__file__).parents[2] / "docs" / "gateways.md"
 START_SECONDS = 20
 WIKI, SHOP_HOST = "wiki.example", "api.example"
+_PORT = re.compile(r"(?<=127\.0\.0\.1:)(?:8443|8080)\b|(?<=port_value: )(?:8443|8080|443)\b")
+"""The ports of the page, where they stand."""
 
 
 def snippets() -> dict[str, str]:
@@ -118,11 +120,10 @@ class Gateways:
             text = text.replace(f"/etc/everproof/{place}", str(self.folder / place))
         for place in ("edge.conf", "tls.conf"):
             text = text.replace(f"/etc/everproof/{place}", str(file.parent / place))
-        text = text.replace("127.0.0.1:8443", f"127.0.0.1:{self.everproof}")
-        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.service}")
-        text = text.replace("port_value: 8443", f"port_value: {self.everproof}").replace("0.0.0.0", "127.0.0.1")
-        text = text.replace("port_value: 8080", f"port_value: {self.service}")
-        text = text.replace("port_value: 443", f"port_value: {port}").replace('":443"', f'"127.0.0.1:{port}"')
+        # In one pass: a port of this machine may begin like one of the page.
+        ports = {"8443": self.everproof, "8080": self.service, "443": port}
+        text = _PORT.sub(lambda found: str(ports[found[0]]), text.replace("0.0.0.0", "127.0.0.1"))
+        text = text.replace('":443"', f'"127.0.0.1:{port}"')
         text = text.replace("listen 443", f"listen 127.0.0.1:{port}")
         file.write_text(text)
         return file
