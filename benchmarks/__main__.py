@@ -1,6 +1,7 @@
 """`make bench`: measure everything, or `ONLY=name`, whose last line is then ``name value unit``."""
 
 import argparse
+import gc
 import importlib
 import json
 import pkgutil
@@ -30,6 +31,8 @@ def measure(names: list[str]) -> list[tuple[Figure, float]]:
     for name in names:
         if name in found:
             continue
+        gc.collect()
+        gc.freeze()  # what the figures before have left in memory is not looked through during this one
         beside = reference()
         for figure in BENCHMARKS[name]():
             found[figure.name] = (figure, beside)
