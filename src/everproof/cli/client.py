@@ -11,11 +11,9 @@ import msgspec
 
 from everproof.cli import session as sessions
 from everproof.kernel.errors import (
-    ConflictError,
+    BY_STATUS,
     Error,
     InputError,
-    NotFoundError,
-    RefusedError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -24,13 +22,6 @@ TIMEOUT_SECONDS: Final = 30
 RENEW_SECONDS: Final = 30
 """A token that ends sooner might end on its way."""
 ASSERTION_SECONDS: Final = 60
-KINDS: Final[dict[int, type[Error]]] = {
-    401: UnauthenticatedError,
-    403: RefusedError,
-    404: NotFoundError,
-    409: ConflictError,
-    503: UnavailableError,
-}
 
 
 class Client:
@@ -125,7 +116,7 @@ def _error(response: httpx.Response) -> tuple[Error, dict[str, Any]]:
     except msgspec.DecodeError:
         problem = {}
     message = problem.get("detail") or problem.get("error_description") or problem.get("title") or problem.get("error")
-    kind = KINDS.get(response.status_code, InputError)
+    kind = BY_STATUS.get(response.status_code, InputError)
     error = kind(
         str(message or f"the server answered {response.status_code}"),
         place=problem.get("place"),

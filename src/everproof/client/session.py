@@ -12,11 +12,8 @@ from everproof.client.credentials import Credentials, HeldToken
 from everproof.client.flow import Answer, Flow, LateError, LostError, Pause, Request
 from everproof.client.keys import Key, origin
 from everproof.kernel.errors import (
-    ConflictError,
-    Error,
+    BY_STATUS,
     InputError,
-    NotFoundError,
-    RefusedError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -34,12 +31,6 @@ NONCES: Final = 3
 REMEMBERED: Final = 16
 """Credentials of our own whose revocation is still looked out for."""
 
-_KINDS: Final[dict[int, type[Error]]] = {
-    401: UnauthenticatedError,
-    403: RefusedError,
-    404: NotFoundError,
-    409: ConflictError,
-}
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _OK: Final = 200
 
@@ -216,7 +207,7 @@ def _good(answer: Answer, url: str) -> bytes:
     message, todo = _said(answer, media)
     if answer.status in _BUSY or answer.status >= 500:  # noqa: PLR2004
         raise UnavailableError(message, place=url, todo=todo)
-    raise _KINDS.get(answer.status, InputError)(message, place=url, todo=todo)
+    raise BY_STATUS.get(answer.status, InputError)(message, place=url, todo=todo)
 
 
 def _said(answer: Answer, media: str) -> tuple[str, str | None]:

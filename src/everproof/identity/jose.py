@@ -4,7 +4,6 @@ Signatures are checked with the cryptography library directly: on the path of ev
 JOSE library does. The vectors in the tests hold this to joserfc's answers.
 """
 
-import binascii
 import json
 import re
 from functools import lru_cache
@@ -18,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from everproof.identity.oauth import InvalidTokenError
-from everproof.kernel.canonical import b64url
+from everproof.kernel.canonical import b64url, from_b64url
+from everproof.kernel.errors import InputError
 from everproof.keys import PrivateKey, PublicKey
 
 Algorithm = Literal["RS256", "ES256", "EdDSA"]
@@ -34,9 +34,6 @@ MAX_INTEGER: Final = 2**53 - 1
 
 _P256_BYTES: Final = 32
 _COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]+)")
-_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-_LAST: Final = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
-"""The last characters, by length modulo four, whose unused bits are zero."""
 
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -124,11 +121,10 @@ def segment_bytes(segment: str) -> bytes:
     Raises:
         JoseError: an impossible length, or unused bits that are not zero.
     """
-    data = segment.encode()
-    rest = len(data) % 4
-    if rest and (rest == 1 or data[-1] not in _LAST[rest]):
-        raise JoseError("base64url in a spelling that is not canonical")
-    return binascii.a2b_base64(data.translate(_STANDARD) + b"=" * (-rest % 4))
+    try:
+        return from_b64url(segment)
+    except InputError as error:
+        raise JoseError("base64url in a spelling that is not canonical") from error
 
 
 def read_object(data: bytes, place: str) -> dict[str, Any]:

@@ -89,11 +89,10 @@ def use_ticket(tx: Transaction, secret: str, *purposes: Purpose) -> None:
     """
     hash_ = _hash(_bytes(secret))
     ticket = store.find_ticket(tx.connection, hash_, purposes, tx.now)
-    if ticket is None:
-        raise RefusedError("the link or join token was used or has expired", todo="ask for a new one")
-    if ticket.by is not None and _is_out(tx, ticket.by):
+    if ticket is not None and ticket.by is not None and _is_out(tx, ticket.by):
         raise RefusedError("whoever made the link or join token is disabled or contained", todo="ask for a new one")
-    store.use_ticket(tx, hash_, purposes)
+    if not store.use_ticket(tx, hash_, purposes):
+        raise RefusedError("the link or join token was used or has expired", todo="ask for a new one")
 
 
 def _is_out(tx: Transaction, ref: Ref) -> bool:

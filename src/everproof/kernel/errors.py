@@ -1,6 +1,7 @@
 """One base for every error: a stable code, what is wrong with this input and where, and what to do about it."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 
 class Error(Exception):
@@ -69,3 +70,9 @@ class UnavailableError(Error):
 
     code = "unavailable"
     status = 503
+
+
+BY_STATUS: Final[Mapping[int, type[Error]]] = {
+    kind.status: kind for kind in (UnauthenticatedError, RefusedError, NotFoundError, ConflictError, UnavailableError)
+}
+"""What an answer's status says, for those who ask a server of ours."""
