@@ -27,7 +27,7 @@ from tests.issuer import Issuer, github_claims
 
 EVERPROOF = [sys.executable, "-m", "everproof.cli.main"]
 START_SECONDS = 20
-STEP_SECONDS = 15
+STEP_SECONDS = 45
 
 TRUST = """\
 [issuer]
