@@ -1,0 +1,1 @@
+"""Joiners, movers and leavers, and what they are members of elsewhere."""
