@@ -248,6 +248,22 @@ async def test_an_actor_acts_for_a_subject_that_lets_it(service: TokenService, j
         service.tokens.verify(reply.access_token)
 
 
+async def test_a_narrowed_actor_is_not_widened_by_acting_for_another(service: TokenService, job_token: str) -> None:
+    subject, actor = service.caller(), service.caller()
+    service.records.enrol(actor, "deployer")
+    acting = await service.get(
+        actor, grant_type="client_credentials", client_assertion_type=ASSERTION,
+        client_assertion=actor.assertion("service:deployer"), scope="git:fetch",
+    )  # fmt: skip
+    as_actor: dict[str, Any] = {"actor_token": acting.access_token, "actor_token_type": ACCESS_TOKEN}
+    lent = await service.for_job(subject, job_token, may_act="service:deployer")
+    reply = await service.for_own(actor, lent.access_token, **as_actor)
+    assert service.tokens.verify(reply.access_token).scope == ("git:fetch",)
+    other = await service.for_job(subject, job_token, may_act="service:deployer", scope="git:push")
+    with pytest.raises(InvalidScopeError, match="in common"):
+        await service.for_own(actor, other.access_token, **as_actor)
+
+
 async def test_a_token_that_expired_on_its_way_is_not_issued(service: TokenService, job_token: str) -> None:
     plan = await service.prepare(service.caller(), subject_token=job_token, subject_token_type=JWT)
     service.clock.advance(timedelta(seconds=301))

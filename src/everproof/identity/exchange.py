@@ -16,10 +16,10 @@ from everproof.identity.credentials import Credentials, certificate_credential
 from everproof.identity.dpop import Dpop, DpopError
 from everproof.identity.external import ExternalToken, ExternalTokens
 from everproof.identity.jose import JoseError
+from everproof.identity.narrowing import common, narrowed, within_stage
 from everproof.identity.oauth import (
     InvalidClientError,
     InvalidRequestError,
-    InvalidScopeError,
     InvalidTargetError,
     UnsupportedGrantError,
 )
@@ -156,7 +156,7 @@ class Exchange:
         Raises:
             OAuthError: wider than what it comes from, or not something that is issued.
         """
-        scope = _narrowed(request.scope, within)
+        scope = narrowed(request.scope, within)
         audience = request.target or self._tokens.issuer
         plain_jwt = _is_plain(request.requested_token_type)
         if plain_jwt and audience == self._tokens.issuer:
@@ -300,7 +300,7 @@ class Exchange:
         assert request.subject_token is not None
         token = self._own(request.subject_token, "subject_token")
         proof, key, bound_by, actor = token.proof, token.key, token.bound_by, token.actor
-        latest = token.expires
+        latest, within = token.expires, token.scope
         if request.actor_token is not None:
             if request.actor_token_type != ACCESS_TOKEN:
                 raise InvalidRequestError("an actor shows an access token", place="actor_token_type")
@@ -311,8 +311,9 @@ class Exchange:
                     f"the token does not let {name} act for its subject", place="subject_token.may_act"
                 )
             key, bound_by, latest = acting.key, acting.bound_by, min(latest, acting.expires)
+            within = common(within, acting.scope)
             actor = {"sub": name, "credential": acting.credential, **({"act": actor} if actor else {})}
-            said = _within_stage(proof.claims, acting.proof.claims)
+            said = within_stage(proof.claims, acting.proof.claims)
             proof = msgspec.structs.replace(proof, key=key, vouched_by=acting.proof.principal.ref, claims=said)
         if key is None:
             raise InvalidRequestError("the token is bound to no key", place="subject_token")
@@ -324,7 +325,7 @@ class Exchange:
         else:
             self._require_certificate(dpop, shown, key)
         return self.plan(
-            request, proof, source=token, bound_by=bound_by, client=token.client, latest=latest, within=token.scope,
+            request, proof, source=token, bound_by=bound_by, client=token.client, latest=latest, within=within,
             space=token.space, actor=actor, recorded=token.recorded,
         )  # fmt: skip
 
@@ -364,24 +365,7 @@ def _bad_token(error: JoseError, place: str) -> InvalidRequestError:
     )
 
 
-def _within_stage(said: Attributes, actor: Attributes) -> Attributes:
-    """What the subject's token says, within the actor's stage: nobody leaves a stage by acting for another."""
-    stage = actor.get("stage")
-    if stage is not None and said.get("stage") not in {None, stage}:
-        raise InvalidRequestError("the two tokens are for different stages", place="actor_token")
-    return said if stage is None else {**said, "stage": stage}
-
-
 def _is_plain(requested: str | None) -> bool:
     if requested not in {None, ACCESS_TOKEN, JWT}:
         raise InvalidRequestError("a kind of token that is not issued", place="requested_token_type")
     return requested == JWT
-
-
-def _narrowed(asked: tuple[str, ...], within: tuple[str, ...]) -> tuple[str, ...]:
-    if not asked:
-        return within
-    if within and not set(asked) <= set(within):
-        wider = min(set(asked) - set(within))
-        raise InvalidScopeError(f"{wider} is not in the scope of the token that this comes from", place="scope")
-    return asked
