@@ -10,6 +10,7 @@ from everproof.delivery import Runs
 from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
 from everproof.identity.outbound import Outbound
+from everproof.identity.recipients import recipients
 from everproof.integrations.issuers import issuer_kinds
 from everproof.integrations.repository_hosts import repository_hosts
 from everproof.kernel.clock import Clock
@@ -25,6 +26,7 @@ from everproof.secrets import RepositoryTokens
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
 from everproof.work import Work
+from everproof.work.notices import Notices
 
 
 class Everproof:
@@ -61,6 +63,9 @@ class Everproof:
         self.work = Work(storage, self.keyring, self.ledger, alone=settings.database_url.startswith("sqlite"))
         kinds = issuer_kinds()
         outbound = Outbound(ca_file=settings.outbound.ca_file, private_hosts=settings.outbound.private_hosts)
+        self.notices = Notices(
+            self.work, {}, base=settings.issuer, whose=lambda ref: recipients(self.identity.directory, ref)
+        )
         self.identity = Identity(
             storage, self.signing, outbound, issuer=settings.issuer, token_endpoint=f"{settings.issuer}/oauth/token"
         )
