@@ -54,14 +54,16 @@ class Challenges:
         self.server = server
         self._key = key or secrets.token_bytes(_MAC_BYTES)
 
-    def new(self) -> Challenge:
-        """A fresh challenge."""
+    def new(self, about: str = "") -> Challenge:
+        """A fresh challenge; with ``about``, good for nothing else."""
         now = milliseconds(self._clock.now())
         head = now.to_bytes(_TIME_BYTES) + secrets.token_bytes(_RANDOM_BYTES)
-        return Challenge(b64url(head + self._mac(head)), from_milliseconds(now))
+        return Challenge(b64url(head + self._mac(head, about)), from_milliseconds(now))
 
-    def read(self, text: str) -> Challenge:
-        """The challenge that ``text`` is, if this server made it and it is fresh. Whether it was used, the commit says.
+    def read(self, text: str, about: str = "") -> Challenge:
+        """The challenge that ``text`` is, if this server made it ``about`` this and it is fresh.
+
+        Whether it was used, the commit says.
 
         Raises:
             UnauthenticatedError: another server's, or too old.
@@ -74,15 +76,17 @@ class Challenges:
         except InputError:
             data = b""
         head, mac = data[:-_MAC_BYTES], data[-_MAC_BYTES:]
-        if len(data) != _BYTES or not hmac.compare_digest(mac, self._mac(head)):
+        if len(data) != _BYTES or not hmac.compare_digest(mac, self._mac(head, about)):
             raise UnauthenticatedError("the challenge is not one of this server", place="challenge", todo=again)
         challenge = Challenge(text, from_milliseconds(int.from_bytes(head[:_TIME_BYTES])))
         if not challenge.at - MAX_SKEW <= self._clock.now() < challenge.expires:
             raise UnauthenticatedError("the challenge is too old", place="challenge", todo=again)
         return challenge
 
-    def _mac(self, head: bytes) -> bytes:
-        return hmac.digest(self._key, b"challenge\0" + self.server.encode() + b"\0" + head, "sha256")
+    def _mac(self, head: bytes, about: str) -> bytes:
+        # The head has one length, so nothing of what follows it can be taken for a part of it.
+        said = b"challenge\0" + self.server.encode() + b"\0" + head + about.encode()
+        return hmac.digest(self._key, said, "sha256")
 
 
 def login_message(*, server: str, challenge: str, at: datetime, key: str) -> bytes:
