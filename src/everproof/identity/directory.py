@@ -35,6 +35,7 @@ class Directory:
         self._twins: dict[str, str] = {}
         self._of: dict[Ref, dict[str, KeyRecord]] = {}
         self._emails: dict[str, Ref] = {}
+        self._externals: dict[tuple[str, str], Ref] = {}
         self._principals: dict[Ref, Principal] = {}
         self._client_keys: dict[str, ClientKey] = {}
         with storage.reading() as connection:
@@ -93,6 +94,10 @@ class Directory:
         """Who may commit as ``email``, however it is capitalised."""
         return self._emails.get(email.lower())
 
+    def of_external(self, source: str, external_id: str) -> Ref | None:
+        """Whom a source such as ``scim:okta`` calls ``external_id``: a provisioner's externalId, to the letter."""
+        return self._externals.get((source, external_id))
+
     def key(self, name: str) -> KeyRecord | None:
         """The key on record, dead or alive, by its SSH fingerprint or its JWK thumbprint."""
         return self._keys.get(name) or self._keys.get(self._twins.get(name, ""))
@@ -141,8 +146,17 @@ class Directory:
                 del self._emails[email.lower()]
         for email in record.emails:
             self._emails[email.lower()] = record.ref
+        if before is not None and before.external_id:
+            self._forget_external(before)
+        if record.external_id:
+            self._externals[record.source, record.external_id] = record.ref
         self._records[record.ref] = record
         self._principals.pop(record.ref, None)
+
+    def _forget_external(self, before: PrincipalRecord) -> None:
+        name = before.source, before.external_id
+        if self._externals.get(name) == before.ref:
+            del self._externals[name]
 
     def _put_key(self, key: KeyRecord) -> None:
         self._keys[key.name] = key

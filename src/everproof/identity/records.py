@@ -40,7 +40,9 @@ class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     disabled: datetime | None = None
     disabled_reason: str = ""
     source: str = ""
-    """Where the record is kept, such as ``people.toml``; empty: here."""
+    """Where the record is kept, such as ``people.toml`` or ``scim:okta``; empty: here."""
+    external_id: str = ""
+    """What ``source`` calls it, and calls nobody else."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

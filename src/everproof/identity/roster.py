@@ -44,8 +44,9 @@ def add_principal(
     space: str = MAIN,
     attributes: Attributes = NOTHING,
     source: str = "",
+    external_id: str = "",
 ) -> PrincipalRecord:
-    """Put a principal on record.
+    """Put a principal on record; ``external_id`` is what its source calls it.
 
     Raises:
         InputError: a name or address that could be mistaken for another.
@@ -58,7 +59,7 @@ def add_principal(
         raise ConflictError(f"{ref} is on record already", todo="choose another id, or change what is there")
     record = PrincipalRecord(
         ref=ref, name=name, emails=tuple(emails), groups=tuple(groups), space=space, attributes=dict(attributes),
-        enrolled=tx.now, source=source,
+        enrolled=tx.now, source=source, external_id=external_id,
     )  # fmt: skip
     return _write(tx, record, new=True)
 
@@ -95,6 +96,16 @@ def restate(
         record, name=name, emails=tuple(emails), groups=tuple(sorted(set(groups))), space=space
     )
     return record if wanted == record else _write(tx, wanted)
+
+
+def rewrite(tx: Transaction, record: PrincipalRecord) -> PrincipalRecord:
+    """Put ``record`` in place of what is on record of its principal. Nothing is told if nothing changes.
+
+    Raises:
+        InputError, ConflictError, NotFoundError: as `change_principal`.
+    """
+    wanted = msgspec.structs.replace(record, groups=tuple(sorted(set(record.groups))))
+    return wanted if wanted == _find(tx, record.ref) else _write(tx, wanted)
 
 
 def set_groups(tx: Transaction, ref: Ref, groups: Sequence[str]) -> PrincipalRecord:

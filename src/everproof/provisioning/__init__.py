@@ -1,1 +1,5 @@
 """Joiners, movers and leavers, and what they are members of elsewhere."""
+
+from everproof.provisioning.reach import AtOnce, Item, Kind, Movement, Reach
+
+__all__ = ["AtOnce", "Item", "Kind", "Movement", "Reach"]
