@@ -5,7 +5,9 @@ import re
 import time
 from typing import Final, Literal
 
-Prefix = Literal["cred", "dec", "ent", "key", "req", "enr", "join", "sess", "run", "evt", "job", "eff", "cont", "fac", "rcv"]
+Prefix = Literal[
+    "cred", "dec", "ent", "key", "req", "enr", "join", "sess", "run", "evt", "job", "eff", "cont", "fac", "rcv", "scim"
+]
 
 _FORM: Final = re.compile(r"[a-z]{3,4}_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 _VERSION_7: Final = 0x7 << 76
