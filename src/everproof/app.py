@@ -3,6 +3,7 @@
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from everproof.authorize import Authorizer
+from everproof.authorize.attempts import Attempts
 from everproof.authorize.bundles import Bundles, ruling
 from everproof.authorize.changes import Changes
 from everproof.authorize.doors import approvals_of, doors_of
@@ -96,6 +97,7 @@ class Everproof:
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self.changes = Changes(storage)
+        self.attempts = Attempts(self.ledger, storage.clock)
         self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
         self.repository_tokens = RepositoryTokens(
             storage,
@@ -144,5 +146,6 @@ class Everproof:
         await self.work.stop()
         await self.repository_tokens.stop()
         await self._upkeep.stop()
+        await self.attempts.stop()
         await self.ledger.stop()
         await self.storage.stop()

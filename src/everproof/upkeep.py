@@ -8,6 +8,7 @@ from typing import Final, get_args
 import msgspec
 import structlog
 
+from everproof.authorize.attempts import EVENT_KIND
 from everproof.identity import Identity
 from everproof.kernel.canonical import encode
 from everproof.kernel.errors import Error
@@ -22,8 +23,6 @@ EVERY: Final = timedelta(minutes=10)
 
 LINEAGE_KEPT: Final = timedelta(days=90)
 """How long a dead credential's place in its tree can be looked at; the ledger keeps what was done with it for ever."""
-
-EVENT_KIND: Final = "event"
 
 _log: Final = structlog.get_logger("everproof.upkeep")
 

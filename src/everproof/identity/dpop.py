@@ -46,6 +46,7 @@ class DpopNonceError(DpopError):
 
     code = "use-dpop-nonce"
     oauth_error = "use_dpop_nonce"
+    is_question = True
 
     def __init__(self, nonce: str) -> None:
         super().__init__("the proof must carry this server's nonce", todo="send it again with the nonce given")

@@ -38,10 +38,11 @@ class TooLargeError(InputError):
 
 
 class UnauthenticatedError(Error):
-    """No proof, or one that does not hold."""
+    """No proof, or one that does not hold. ``is_question``: nothing was shown that could be false; it asks for it."""
 
     code = "unauthenticated"
     status = 401
+    is_question: ClassVar[bool] = False
 
 
 class RefusedError(Error):

@@ -35,7 +35,13 @@ TITLE: Final = "Everproof"
 
 def application(app: Everproof) -> Application:
     """The application of ``app``, for every socket alike."""
-    return Application(_routes(app), title=TITLE, version=__version__, forms=[authzen.error_form, oauth.error_form])
+    return Application(
+        _routes(app),
+        title=TITLE,
+        version=__version__,
+        forms=[authzen.error_form, oauth.error_form],
+        noted=app.attempts.note,
+    )
 
 
 def _routes(app: Everproof) -> list[Route | BareRoute]:
@@ -91,7 +97,14 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         settings=settings,
     )
     gateway = GatewayDoor(
-        app.authorizer, identity, callers, app.signing, clock, issuer=settings.issuer, mode=app.bundles.mode
+        app.authorizer,
+        identity,
+        callers,
+        app.signing,
+        clock,
+        issuer=settings.issuer,
+        mode=app.bundles.mode,
+        noted=app.attempts.note,
     )
     app.bundles.follow(gateway.follow)
     routes: list[Route | BareRoute] = [

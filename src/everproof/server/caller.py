@@ -91,6 +91,12 @@ class NoTokenError(UnauthenticatedError):
         super().__init__(message, todo="send an access token as `Authorization: DPoP …` and a proof as `DPoP: …`")
 
 
+class NobodyError(NoTokenError):
+    """The request has no token of this server's at all."""
+
+    is_question = True
+
+
 class Callers:
     """Proves who calls."""
 
@@ -150,7 +156,7 @@ class Callers:
         if authorization is None:
             if shown is not None:
                 return self._certify(shown).proof
-            raise NoTokenError("there is no access token")
+            raise NobodyError("there is no access token")
         scheme, _, value = authorization.decode("latin-1").partition(" ")
         if scheme.lower() != "dpop":
             return self._prove_by_certificate(scheme, value, shown)
@@ -226,7 +232,7 @@ class Callers:
         """
         scheme, _, value = (authorization or "").partition(" ")
         if scheme.lower() != "dpop":
-            raise NoTokenError("there is no access token of this server's")
+            raise NobodyError("there is no access token of this server's")
         token = self._tokens.verify(value)
         if proof is None or token.key is None or token.bound_by != "jkt":
             raise NoTokenError("the key that the token is bound to was not shown")

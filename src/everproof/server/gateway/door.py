@@ -24,7 +24,7 @@ from everproof.server.denial import DeniedError
 from everproof.server.gateway.asked import ENVOY, FORWARDED, GATEWAY, NGINX, Asked, Form, Headers, asked, headers_of
 from everproof.server.gateway.refusal import REFUSAL, Refusal, packed, refusal, reply, unpacked
 from everproof.server.http import BareRoute, Call, Reply, Route
-from everproof.server.http.call import SECURITY_HEADERS, request_id, send_reply
+from everproof.server.http.call import SECURITY_HEADERS, address_of, request_id, send_reply
 from everproof.server.http.route import Declaration
 from everproof.storage import Transaction
 
@@ -64,6 +64,7 @@ class GatewayDoor:
         *,
         issuer: str,
         mode: Callable[[str], Mode],
+        noted: Callable[[str, str, Error], None] = lambda _route, _address, _error: None,
     ) -> None:
         self._authorizer = authorizer
         self._callers = callers
@@ -71,6 +72,7 @@ class GatewayDoor:
         self._gateways = Gateways(identity.directory, clock, is_live=identity.credentials.is_live)
         self._assertions = Assertions(signing, clock, issuer=issuer)
         self._mode = mode
+        self._noted = noted
         self._routes = RouteMap()
 
     def follow(self, bundle: Bundle) -> None:
@@ -104,6 +106,7 @@ class GatewayDoor:
                 about = asked(form, scope, headers)
                 given = await self._decide(gateway, about, request_id(scope))
             except Error as error:
+                self._noted(form.path, address_of(scope), error)
                 await send_reply(scope, send, self._refused(form, error, about, headers.get(b"accept") or ""))
                 return
             await send({"type": "http.response.start", "status": 200, "headers": given})

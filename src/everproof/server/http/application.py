@@ -1,7 +1,7 @@
 """The ASGI application: finds the route, bounds the time, turns errors into answers."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from everproof.kernel.errors import Error, NotFoundError, UnavailableError
 from everproof.server.http.body import DisconnectedError
-from everproof.server.http.call import Reply, send_reply
+from everproof.server.http.call import Reply, address_of, send_reply
 from everproof.server.http.openapi import document
 from everproof.server.http.problem import problem_reply, unexpected
 from everproof.server.http.route import BareRoute, Route
@@ -50,13 +50,16 @@ class Application:
         version: str,
         forms: Iterable[ErrorForm] = (),
         seconds: float = REQUEST_SECONDS,
+        noted: Callable[[str, str, Error], None] | None = None,
     ) -> None:
+        """``noted`` is told of each error that a request ends with: its route, the caller's address, the error."""
         self._bare: dict[tuple[str, str], ASGIApp] = {}
         self._exact: dict[tuple[str, str], ASGIApp] = {}
         self._patterns: list[tuple[str, Route]] = []
         self._prefixes: list[tuple[str, ASGIApp]] = []
         self._forms = tuple(forms)
         self._seconds = seconds
+        self._noted = noted
         self._paths: set[str] = set()
         declarations = []
         for route in (*routes, Route("GET", "/openapi.json", self._openapi, door="server", needs_proof=False)):
@@ -86,6 +89,8 @@ class Application:
         except DisconnectedError:
             pass
         except Error as error:
+            if self._noted is not None:
+                self._noted(scope.get("route", ""), address_of(scope), error)
             await send_reply(scope, send, self._answer(scope["path"], error))
         except TimeoutError:
             late = UnavailableError("the request took too long", todo="send it again, and faster")

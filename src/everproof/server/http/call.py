@@ -173,3 +173,9 @@ def _header_value(text: str) -> bytes:
     if not text.isprintable():
         raise ValueError("a header's value has a control character")
     return text.encode("latin-1")
+
+
+def address_of(scope: Scope) -> str:
+    """Where the connection comes from; nothing on the unix socket."""
+    client = scope.get("client")
+    return "" if client is None else str(client[0])
