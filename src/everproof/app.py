@@ -13,6 +13,7 @@ from everproof.identity.bindings import load_bindings
 from everproof.identity.outbound import Outbound
 from everproof.identity.recipients import recipients
 from everproof.integrations.issuers import issuer_kinds
+from everproof.integrations.notice_channels import notice_channels
 from everproof.integrations.repository_hosts import repository_hosts
 from everproof.kernel.clock import Clock
 from everproof.kernel.settings import Settings
@@ -65,7 +66,10 @@ class Everproof:
         kinds = issuer_kinds()
         outbound = Outbound(ca_file=settings.outbound.ca_file, private_hosts=settings.outbound.private_hosts)
         self.notices = Notices(
-            self.work, {}, base=settings.issuer, whose=lambda ref: recipients(self.identity.directory, ref)
+            self.work,
+            notice_channels(settings.notify, outbound, storage.clock.now, ca_file=settings.outbound.ca_file),
+            base=settings.issuer,
+            whose=lambda ref: recipients(self.identity.directory, ref),
         )
         self.identity = Identity(
             storage, self.signing, outbound, issuer=settings.issuer, token_endpoint=f"{settings.issuer}/oauth/token"

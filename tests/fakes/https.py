@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,21 +12,25 @@ from tests.issuer import _tls
 
 
 class Asked(NamedTuple):
-    """A request as it came: ``headers`` by their names in lower case, ``body`` as the JSON it was, else None."""
+    """A request as it came: ``headers`` by their names in lower case, ``body`` as the JSON it was, else None.
+
+    ``content`` is its bytes.
+    """
 
     method: str
     path: str
     query: str
     headers: dict[str, str]
     body: Any
+    content: bytes = b""
 
 
 class Said(Exception):  # noqa: N818 - an answer, not an error
-    """The answer, from wherever it is clear."""
+    """The answer, from wherever it is clear; a body that is text is sent as it is, any other as JSON."""
 
-    def __init__(self, status: int, body: Any = None) -> None:
+    def __init__(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status)
-        self.status, self.body = status, body
+        self.status, self.body, self.headers = status, body, dict(headers or {})
 
 
 class Api(Protocol):
@@ -60,20 +64,23 @@ def serving(api: Api, folder: Path) -> Iterator[Served]:
                 body = json.loads(content) if content else None
             except ValueError:
                 body = content
-            asked = Asked(self.command, path, query, headers, body)
+            asked = Asked(self.command, path, query, headers, body, content)
             api.asked.append(asked)
             try:
                 said = api.answer(asked)
             except Said as early:
                 said = early
-            answer = b"" if said.body is None else json.dumps(said.body).encode()
+            plain = isinstance(said.body, str)
+            answer = b"" if said.body is None else (said.body if plain else json.dumps(said.body)).encode()
             self.send_response(said.status)
-            self.send_header("content-type", "application/json; charset=utf-8")
+            self.send_header("content-type", f"{'text/plain' if plain else 'application/json'}; charset=utf-8")
+            for name, value in said.headers.items():
+                self.send_header(name, value)
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _any  # noqa: N815 - the base class's names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the base class's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             pass

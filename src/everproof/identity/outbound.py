@@ -59,11 +59,15 @@ def https_url(url: str, *, place: str | None = None) -> SplitResult:
 
 
 class Answer(NamedTuple):
-    """What came back, whatever its status; ``media`` is the content type without its parameters, in lower case."""
+    """What came back, whatever its status; ``media`` is the content type without its parameters, in lower case.
+
+    ``headers`` are by their names in lower case, of several of one name the last.
+    """
 
     status: int
     media: str
     body: bytes
+    headers: Mapping[str, str] = {}
 
 
 class Outbound:
@@ -155,9 +159,9 @@ class Outbound:
                 answered += part
                 if len(answered) > self._max_bytes:
                     raise OutboundError(f"larger than {self._max_bytes} bytes", place=url)
-            named = {name.lower(): value for name, value in response.headers}.get(b"content-type", b"")
-            media = named.decode("latin-1").partition(";")[0].strip().lower()
-            return Answer(response.status, media, bytes(answered))
+            named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            media = named.get("content-type", "").partition(";")[0].strip().lower()
+            return Answer(response.status, media, bytes(answered), named)
 
 
 class _Guard(httpcore.AsyncNetworkBackend):

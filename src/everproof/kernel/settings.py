@@ -67,6 +67,52 @@ class RepositoryHost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     installation: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
+class WebhookChannel(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="by", tag="webhook"
+):
+    """Notices to a service of yours, signed (Standard Webhooks). ``secret`` is where its key is read from."""
+
+    url: str
+    secret: str
+    """``file:PATH`` or ``env:NAME``: ``whsec_`` and 24 to 64 bytes in base64; two lines while it changes."""
+    people: bool = False
+    """Whether it hears what is for one person."""
+    groups: tuple[str, ...] = ()
+    """The groups whose notices it hears; ``*``: every group's."""
+
+
+class SmtpChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="by", tag="smtp"):
+    """Notices by e-mail, to the addresses that people have in the directory."""
+
+    host: str
+    sender: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 465
+    tls: Literal["implicit", "starttls", "none"] = "implicit"
+    """``none`` only on this machine."""
+    user: str = ""
+    secret: str = ""
+    """Where the user's password is read from: ``file:PATH`` or ``env:NAME``."""
+    people: bool = True
+    groups: tuple[str, ...] = ()
+    """The groups whose notices go to ``to`` rather than to their members."""
+    to: tuple[str, ...] = ()
+
+
+class SlackChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="by", tag="slack"):
+    """Notices in Slack, by an incoming webhook or a bot (``chat:write``, and ``users:read.email`` to reach people)."""
+
+    webhook: str = ""
+    """Where the webhook's address is read from, which is a secret: ``file:PATH`` or ``env:NAME``."""
+    token: str = ""
+    """Where the bot's token is read from."""
+    channel: str = ""
+    """Where the bot says what is not for one person: a conversation's id."""
+    people: bool = False
+    groups: tuple[str, ...] = ()
+    api: str = ""
+    """Empty: https://slack.com/api."""
+
+
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The server's certificate, where an operator gives one (PEM: chain and key), and who may stand before it."""
 
@@ -102,6 +148,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outbound: Outbound = Outbound()
     repositories: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], RepositoryHost] = {}
     """Platforms whose repositories jobs get tokens for, by the names that policy and callers use."""
+    notify: dict[
+        Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], WebhookChannel | SmtpChannel | SlackChannel
+    ] = {}
+    """Channels by which people are told, by their names. Only who runs the server says where notices go."""
     tls: Tls = Tls()
     telemetry: str = ""
     """An OTLP/HTTP endpoint; empty: no traces leave."""

@@ -1,0 +1,1 @@
+"""Slack: messages in its channels and to its people."""

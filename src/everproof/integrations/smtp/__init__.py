@@ -1,0 +1,1 @@
+"""SMTP: mail by a server of one's own."""

@@ -1,0 +1,1 @@
+"""Webhooks: services of one's own, called with a signature."""
