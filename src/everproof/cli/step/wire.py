@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from everproof.kernel.errors import (
+    BY_STATUS,
     Error,
     InputError,
-    NotFoundError,
     RefusedError,
-    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -32,12 +31,6 @@ _SECP256R1: Final = ec.SECP256R1()
 _ECDSA: Final = ec.ECDSA(hashes.SHA256())
 _PKCS8: Final = bytes.fromhex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420")
 _PUBLIC: Final = bytes.fromhex("a144034200")
-_KINDS: Final[dict[int, type[Error]]] = {
-    401: UnauthenticatedError,
-    403: RefusedError,
-    404: NotFoundError,
-    503: UnavailableError,
-}
 
 
 def b64url(data: bytes) -> str:
@@ -270,7 +263,7 @@ def _decoded(answer: bytes) -> dict[str, Any]:
 
 def _error(status: int, problem: dict[str, Any]) -> Error:
     message = problem.get("detail") or problem.get("error_description") or problem.get("title") or problem.get("error")
-    kind = _KINDS.get(status) or (UnavailableError if status >= 500 else InputError)  # noqa: PLR2004 - the server's fault
+    kind = BY_STATUS.get(status) or (UnavailableError if status >= 500 else InputError)  # noqa: PLR2004 - the server's fault
     if problem.get("error") in {"unauthorized_client", "invalid_request", "invalid_target"} and problem.get(
         "explanation"
     ):
