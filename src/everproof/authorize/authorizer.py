@@ -204,6 +204,11 @@ class Authorizer:
         verdict = self.engine.decide(self._asked(proof, action, resource, context, known))
         return verdict.decision.allowed and self._refusal(proof, action) is None
 
+    def context(self, proof: Proof, action: Action, resource: Resource) -> Attributes:
+        """The facts that policy would see of this now, by name: for asking the engine what else could be decided."""
+        known = self._gather(proof, action, resource, (), self._storage.clock.now())
+        return {fact.name: fact.value for fact in known}
+
     def _asked(
         self, proof: Proof, action: Action, resource: Resource, context: Attributes, known: list[Fact]
     ) -> Request:

@@ -6,8 +6,9 @@ import time
 from typing import Final, Literal
 
 Prefix = Literal[
-    "cred", "dec", "ent", "key", "req", "enr", "join", "sess", "run", "evt", "job", "eff", "cont", "fac", "rcv", "scim"
-]
+    "cred", "dec", "ent", "key", "req", "enr", "join", "sess", "run", "evt", "job", "eff", "cont", "fac", "rcv", "scim",
+    "inc", "kit",
+]  # fmt: skip
 
 _FORM: Final = re.compile(r"[a-z]{3,4}_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 _VERSION_7: Final = 0x7 << 76
