@@ -51,7 +51,8 @@ class Directory(Protocol):
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What a token says. ``recorded``: the principal is in the directory, so the token carries its name alone.
 
-    ``stage`` is the one stage of a pipeline that the token is good for, and all that descends from it.
+    ``stage`` is the one stage of a pipeline that the token is good for, and all that descends from it. ``session`` is that
+    of the person who got it.
     """
 
     credential: str
@@ -69,6 +70,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     may_act: str | None = None
     recorded: bool = False
     stage: str = ""
+    session: str = ""
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,7 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
     may_act: str | None
     recorded: bool
     lineage: tuple[str, ...]
+    session: str = ""
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -108,6 +111,7 @@ class _Claims(msgspec.Struct, frozen=True):
     act: dict[str, Any] = {}
     may_act: dict[str, str] = {}
     stage: str = ""
+    sid: str = ""
 
 
 class _Named(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -128,6 +132,7 @@ class AccessTokens:
         issuer: str,
         live: Liveness,
         directory: Directory,
+        sessions: Liveness | None = None,
         rs256_audiences: frozenset[str] = RS256_AUDIENCES,
     ) -> None:
         self._signing = signing
@@ -135,6 +140,7 @@ class AccessTokens:
         self.issuer = issuer
         self._live = live
         self._directory = directory
+        self._sessions = sessions
         self._rs256 = rs256_audiences
         self._headers: dict[tuple[str, str], str] = {}
         self._cache: dict[bytes, tuple[str, AccessToken]] = {}
@@ -169,6 +175,8 @@ class AccessTokens:
             claims["may_act"] = {"sub": grant.may_act}
         if grant.stage:
             claims["stage"] = grant.stage
+        if grant.session:
+            claims["sid"] = grant.session
         algorithm: TokenAlgorithm = "RS256" if grant.audience in self._rs256 else "ES256"
         key = self._signing.current(algorithm)
         return compact(self._header("JWT" if plain_jwt else _TYPE, key.kid, algorithm), claims, algorithm, key.private)
@@ -205,6 +213,8 @@ class AccessTokens:
             raise JoseError("the token has expired", todo="get a new one")
         if not all(map(self._live.is_live, found.lineage)):
             raise JoseError("the token was revoked", todo="ask who revoked it before you get a new one")
+        if found.session and (self._sessions is None or not self._sessions.is_live(found.session)):
+            raise JoseError("the session that the token was made in is over", todo="log in again")
         if found.recorded:
             return self._as_recorded_now(mark, kid, found)
         return found
@@ -242,7 +252,7 @@ class AccessTokens:
             key, bound_by = claims.cnf.get("x5t#S256"), _X5T
         said = {
             "client": claims.client_id, "scope": list(scope), "act": claims.act, "space": claims.space,
-            "stage": claims.stage,
+            "stage": claims.stage, "session": claims.sid,
         }  # fmt: skip
         return AccessToken(
             proof=Proof(
@@ -267,6 +277,7 @@ class AccessTokens:
             may_act=claims.may_act.get("sub"),
             recorded=named.attributes is None,
             lineage=(claims.jti, *_actors(claims.act)),
+            session=claims.sid,
         )
 
     def _as_recorded_now(self, mark: bytes, kid: str, token: AccessToken) -> AccessToken:

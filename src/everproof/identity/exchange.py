@@ -210,7 +210,7 @@ class Exchange:
             credential=issued.id, principal=proof.principal, client=plan.client, audience=plan.audience, key=key,
             bound_by=plan.bound_by, proven=proof.at, issued=tx.now, expires=issued.expires, scope=plan.scope,
             space=plan.space, actor=plan.actor, may_act=plan.may_act, recorded=plan.recorded,
-            stage=proof.claims.get("stage", ""),
+            stage=proof.claims.get("stage", ""), session=proof.claims.get("session", ""),
         )  # fmt: skip
         return TokenReply(
             access_token=self._tokens.mint(grant, plain_jwt=plan.plain_jwt),
@@ -314,6 +314,8 @@ class Exchange:
             within = common(within, acting.scope)
             actor = {"sub": name, "credential": acting.credential, **({"act": actor} if actor else {})}
             said = within_stage(proof.claims, acting.proof.claims)
+            # Whoever acts for a person has not shown that person's factors, and is not in the session.
+            said = {name: value for name, value in said.items() if name != "session"}
             proof = msgspec.structs.replace(proof, key=key, vouched_by=acting.proof.principal.ref, claims=said)
         if key is None:
             raise InvalidRequestError("the token is bound to no key", place="subject_token")

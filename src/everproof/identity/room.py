@@ -19,6 +19,7 @@ from everproof.identity.machines import Machines
 from everproof.identity.outbound import Outbound
 from everproof.identity.proofs import Proofs
 from everproof.identity.replay_store import forget_expired
+from everproof.identity.sessions import Sessions
 from everproof.identity.spiffe_bundles import SpiffeBundles
 from everproof.identity.ssh_login import SshLogin
 from everproof.keys import SigningKeys
@@ -38,6 +39,7 @@ class Identity:
         self.directory = Directory(storage)
         self.credentials = Credentials(storage, issuer=issuer)
         self.proofs = Proofs(self.directory, self.credentials)
+        self.sessions = Sessions(storage, self.credentials, self.directory, issuer=issuer)
         challenges = Challenges(clock, server=issuer, key=signing.derived("everproof/challenges/v1"))
         self.login = SshLogin(self.directory, challenges, clock)
         self.enrolment = Enrolment(storage, challenges)
@@ -46,7 +48,9 @@ class Identity:
         self.bundles = SpiffeBundles(outbound, clock)
         self.certificates = ClientCertificates(self.bundles, clock, self.credentials)
         self.external = ExternalTokens(IssuerKeys(outbound, clock), clock, self.bundles)
-        self.tokens = AccessTokens(signing, clock, issuer=issuer, live=self.credentials, directory=self.directory)
+        self.tokens = AccessTokens(
+            signing, clock, issuer=issuer, live=self.credentials, directory=self.directory, sessions=self.sessions
+        )
         self.exchange = Exchange(
             clock=clock,
             tokens=self.tokens,
@@ -65,5 +69,6 @@ class Identity:
 
     def forget(self, tx: Transaction, *, lineage_before: datetime) -> None:
         """Remove what no request can be about any more, and the lineage of what expired before ``lineage_before``."""
+        self.sessions.forget(tx)
         forget_expired(tx)
         forget_credentials(tx, lineage_before)
