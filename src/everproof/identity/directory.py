@@ -3,7 +3,7 @@
 Loaded at the start and kept by the feed after each commit; the changes are in `everproof.identity.roster`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -59,7 +59,7 @@ class Directory:
             record = self._records.get(ref)
             if record is None or record.disabled is not None:
                 return None
-            found = self._principals[ref] = self._made(record)
+            found = self._principals[ref] = principal_of(record, self._groups)
         return found
 
     def record(self, ref: Ref) -> PrincipalRecord:
@@ -82,13 +82,7 @@ class Directory:
 
     def ancestors(self, groups: Sequence[str]) -> tuple[str, ...]:
         """``groups`` and all groups that these are in, sorted."""
-        found: set[str] = set()
-        waiting = list(groups)
-        while waiting:
-            if (id_ := waiting.pop()) not in found:
-                found.add(id_)
-                waiting.extend(self._groups[id_].groups if id_ in self._groups else ())
-        return tuple(sorted(found))
+        return _ancestors(groups, self._groups)
 
     def of_email(self, email: str) -> Ref | None:
         """Who may commit as ``email``, however it is capitalised."""
@@ -128,17 +122,6 @@ class Directory:
         good = [one for one in good if one.key.kid != GATEWAY]  # a secret that a gateway sends about signs nothing
         return principal, good
 
-    def _made(self, record: PrincipalRecord) -> Principal:
-        attributes = dict(record.attributes)
-        if record.name:
-            attributes["name"] = record.name
-        if record.ref.type == "User":
-            attributes["active"] = True
-            if record.emails:
-                attributes |= {"email": record.emails[0], "emails": list(record.emails)}
-        groups = tuple(Ref("Group", id_) for id_ in self.ancestors(record.groups))
-        return Principal(ref=record.ref, attributes=attributes, parents=(*groups, Ref("Space", record.space)))
-
     def _put_principal(self, record: PrincipalRecord) -> None:
         before = self._records.get(record.ref)
         for email in before.emails if before is not None else ():
@@ -170,13 +153,39 @@ class Directory:
     def _hear_principal(self, _key: str, body: bytes) -> None:
         self._put_principal(msgspec.json.decode(body, type=PrincipalRecord))
 
-    def _hear_group(self, _key: str, body: bytes) -> None:
-        group = msgspec.json.decode(body, type=Group)
-        self._groups[group.id] = group
+    def _hear_group(self, key: str, body: bytes) -> None:
+        if body:
+            group = msgspec.json.decode(body, type=Group)
+            self._groups[group.id] = group
+        else:
+            self._groups.pop(key, None)
         self._principals.clear()  # whoever is in it, by whatever way, is now in what it is in
 
     def _hear_key(self, _key: str, body: bytes) -> None:
         self._put_key(msgspec.json.decode(body, type=KeyRecord))
+
+
+def principal_of(record: PrincipalRecord, groups: Mapping[str, Group]) -> Principal:
+    """A record as policy sees it, in its groups and in all that these are in."""
+    attributes = dict(record.attributes)
+    if record.name:
+        attributes["name"] = record.name
+    if record.ref.type == "User":
+        attributes["active"] = True
+        if record.emails:
+            attributes |= {"email": record.emails[0], "emails": list(record.emails)}
+    above = tuple(Ref("Group", id_) for id_ in _ancestors(record.groups, groups))
+    return Principal(ref=record.ref, attributes=attributes, parents=(*above, Ref("Space", record.space)))
+
+
+def _ancestors(ids: Sequence[str], groups: Mapping[str, Group]) -> tuple[str, ...]:
+    found: set[str] = set()
+    waiting = list(ids)
+    while waiting:
+        if (id_ := waiting.pop()) not in found:
+            found.add(id_)
+            waiting.extend(groups[id_].groups if id_ in groups else ())
+    return tuple(sorted(found))
 
 
 def _ssh_key(key: KeyRecord) -> SshKey:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
+    bindparam,
     delete,
     insert,
     or_,
@@ -34,6 +35,9 @@ from everproof.kernel.words import Ref
 from everproof.storage import Transaction, metadata
 
 T = TypeVar("T")
+
+AT_ONCE: Final = 500
+"""Ids in one statement: SQLite takes 32,766 parameters at most, PostgreSQL 65,535."""
 
 principals: Final = Table(
     "identity_principals",
@@ -110,6 +114,24 @@ def find_principal(connection: Connection, ref: Ref) -> PrincipalRecord | None:
     return None if body is None else _read(body, PrincipalRecord)
 
 
+def find_principals(connection: Connection, refs: Sequence[Ref]) -> Iterator[PrincipalRecord]:
+    """Those of ``refs`` that are on record."""
+    for type_ in sorted({ref.type for ref in refs}):
+        ids = [ref.id for ref in refs if ref.type == type_]
+        for at in range(0, len(ids), AT_ONCE):
+            wanted = (principals.c.type == type_) & principals.c.id.in_(ids[at : at + AT_ONCE])
+            for body in connection.scalars(select(principals.c.body).where(wanted)):
+                yield _read(body, PrincipalRecord)
+
+
+def rewrite_principals(tx: Transaction, records: Sequence[PrincipalRecord]) -> None:
+    """Write records of which neither the names nor the addresses changed."""
+    if records:
+        one = (principals.c.type == bindparam("at_type")) & (principals.c.id == bindparam("at_id"))
+        rows = [{"at_type": record.ref.type, "at_id": record.ref.id, "body": encode(record)} for record in records]
+        tx.connection.execute(update(principals).where(one).values(body=bindparam("body")), rows)
+
+
 def put_principal(tx: Transaction, record: PrincipalRecord, *, new: bool) -> None:
     """Write the record and take its addresses, which are nobody else's (see `email_owner`)."""
     ref, body = record.ref, encode(record)
@@ -139,6 +161,11 @@ def put_group(tx: Transaction, group: Group) -> None:
     """Write the group, new or not."""
     tx.connection.execute(delete(groups).where(groups.c.id == group.id))
     tx.connection.execute(insert(groups).values(id=group.id, body=encode(group)))
+
+
+def remove_group(tx: Transaction, id_: str) -> None:
+    """Let there be no such group."""
+    tx.connection.execute(delete(groups).where(groups.c.id == id_))
 
 
 # ── keys ───────────────────────────────────────────────────────────────────────────────────────────────────────────
