@@ -355,6 +355,14 @@ class Exchange:
         self._certificates.certify(shown)
 
 
+def in_session(plan: Plan, session: str) -> Plan:
+    """``plan`` for somebody who has just begun a session: what is issued descends from it, and names it."""
+    claims = {**plan.proof.claims, "session": session}
+    return msgspec.structs.replace(
+        plan, proof=msgspec.structs.replace(plan.proof, credential=session, claims=claims)
+    )
+
+
 def _summary(token: ExternalToken) -> Attributes:
     """What lineage tells of a token that is not ours: whose word it was, about whom, and which token, by its hash."""
     subject_ = token.proof.claims["token"].get("sub", "")

@@ -14,6 +14,7 @@ from everproof.identity.challenges import LOGIN_NAMESPACE, Challenge, Challenges
 from everproof.identity.directory import Directory
 from everproof.identity.proofs import require_good
 from everproof.identity.replay_store import spend
+from everproof.identity.sessions.records import Beginning
 from everproof.identity.sshsig import SignatureInfo, SshSignatureError
 from everproof.kernel.clock import Clock
 from everproof.kernel.errors import UnauthenticatedError
@@ -36,6 +37,19 @@ class Login(msgspec.Struct, frozen=True):
             ReplayedError: it was used before. Nothing was written.
         """
         spend(tx, self.challenge.id, self.challenge.expires)
+
+    def beginning(self, *, address: str = "", agent: str = "") -> Beginning:
+        """How the session begins that this opens.
+
+        A security key that was touched after its PIN or a finger is two factors at once; any other key is the first.
+        """
+        proof = self.proof
+        verified = proof.claims.get("user_present") is True and proof.claims.get("user_verified") is True
+        return Beginning(
+            principal=proof.principal.ref, kind="cli", provider="ssh-key", authenticated=proof.at,
+            factors={"ssh-security-key" if verified else "ssh-key": proof.at}, parent=proof.credential, key=proof.key,
+            address=address, agent=agent,
+        )  # fmt: skip
 
 
 class SshLogin:

@@ -10,6 +10,7 @@ from everproof.server.authzen import AuthZEN
 from everproof.server.authzen_candidates import Candidates
 from everproof.server.authzen_pages import PageTokens
 from everproof.server.authzen_search import SEARCHES, AuthZENSearch
+from everproof.server.browser import Browser
 from everproof.server.caller import Callers
 from everproof.server.changes import ChangesDoor
 from everproof.server.contain import ContainDoor
@@ -46,12 +47,16 @@ def application(app: Everproof) -> Application:
 
 def _routes(app: Everproof) -> list[Route | BareRoute]:
     settings, identity, clock = app.settings, app.identity, app.storage.clock
+    browser = Browser(
+        identity.sessions, clock, issuer=settings.issuer, key=app.signing.derived("everproof/sessions/v1")
+    )
     callers = Callers(
         identity.tokens,
         identity.dpop,
         issuer=settings.issuer,
         certificates=identity.certificates,
         proxies=settings.tls.proxies,
+        browser=browser,
     )
     health = Health(
         {"ledger": app.ledger.trouble, "storage": app.storage.trouble}, warnings={"witnesses": app.ledger.warning}

@@ -82,6 +82,18 @@ class Certificates(Protocol):
         ...
 
 
+class Browsers(Protocol):
+    """Knows the sessions of people at browsers."""
+
+    def prove(self, scope: Scope) -> Proof | None:
+        """The proof of who is in the session that the request's cookie stands for; None if it has none."""
+        ...
+
+    def touch(self, id_: str) -> None:
+        """Note that a session is used."""
+        ...
+
+
 class NoTokenError(UnauthenticatedError):
     """The request says nothing of who makes it."""
 
@@ -108,8 +120,13 @@ class Callers:
         issuer: str,
         certificates: Certificates | None = None,
         proxies: Iterable[str] = (),
+        browser: Browsers | None = None,
     ) -> None:
-        """``proxies`` are services (``service:edge``) that may say with which certificate their clients came."""
+        """``proxies`` are services (``service:edge``) that may say with which certificate their clients came.
+
+        ``browser`` knows who comes with a cookie and no token.
+        """
+        self._browser = browser
         self._tokens = tokens
         self._dpop = dpop
         self._issuer = issuer
@@ -131,6 +148,8 @@ class Callers:
         if self._proxies and subject(proof.principal.ref) in self._proxies:
             # Else whoever has no certificate, and is let through by the proxy all the same, would be the proxy.
             raise NoTokenError("a proxy proves nobody but its clients, and this client came without a certificate")
+        if self._browser is not None and (session := proof.claims.get("session")) is not None:
+            self._browser.touch(session)
         return proof
 
     def certificate(self, scope: Scope, found: dict[bytes, bytes]) -> Presented | None:
@@ -154,6 +173,8 @@ class Callers:
     def _prove(self, scope: Scope, found: dict[bytes, bytes], shown: Presented | None, owned: set[str] | None) -> Proof:
         authorization = found.get(b"authorization")
         if authorization is None:
+            if self._browser is not None and (proven := self._browser.prove(scope)) is not None:
+                return proven
             if shown is not None:
                 return self._certify(shown).proof
             raise NobodyError("there is no access token")

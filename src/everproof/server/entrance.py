@@ -17,12 +17,13 @@ from everproof.identity.access_tokens import subject
 from everproof.identity.challenges import Challenge
 from everproof.identity.enrolment import ACTION as ENROL
 from everproof.identity.enrolment import EnrolmentRequest, invite, link
-from everproof.identity.exchange import TokenReply
+from everproof.identity.exchange import TokenReply, in_session
 from everproof.identity.machines import JoinRequest, join_token
 from everproof.identity.tickets import Issued
 from everproof.identity.token_request import TokenRequest
 from everproof.kernel.errors import NotFoundError
 from everproof.kernel.words import Attributes, Proof, Ref
+from everproof.server.browser import seen_from
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
@@ -163,7 +164,8 @@ class Entrance:
 
         def issue(tx: Transaction) -> TokenReply:
             found.settle(tx)
-            return exchange.issue(tx, plan)
+            session = self._identity.sessions.begin(tx, found.beginning(**seen_from(call.scope)))
+            return exchange.issue(tx, in_session(plan, session.id))
 
         outcome = await self._authorizer.authorize(
             plan.proof, plan.action, plan.resource, facts=facts_of(plan), within=issue
