@@ -51,8 +51,8 @@ class Directory(Protocol):
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What a token says. ``recorded``: the principal is in the directory, so the token carries its name alone.
 
-    ``stage`` is the one stage of a pipeline that the token is good for, and all that descends from it. ``session`` is that
-    of the person who got it.
+    ``stage`` is the one stage of a pipeline that the token is good for, and all that descends from it. ``session``
+    is that of the person who got it.
     """
 
     credential: str

@@ -358,9 +358,7 @@ class Exchange:
 def in_session(plan: Plan, session: str) -> Plan:
     """``plan`` for somebody who has just begun a session: what is issued descends from it, and names it."""
     claims = {**plan.proof.claims, "session": session}
-    return msgspec.structs.replace(
-        plan, proof=msgspec.structs.replace(plan.proof, credential=session, claims=claims)
-    )
+    return msgspec.structs.replace(plan, proof=msgspec.structs.replace(plan.proof, credential=session, claims=claims))
 
 
 def _summary(token: ExternalToken) -> Attributes:
