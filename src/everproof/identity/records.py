@@ -23,7 +23,7 @@ Reason: TypeAlias = Literal["compromised", "superseded", "other"]
 GATEWAY: Final = "everproof-gateway"
 """What the key of a gateway's secret is called (``kid``): see `everproof.identity.gateways`."""
 
-KEY_KINDS: Final = ("ssh-key", "client-key")
+KEY_KINDS: Final = ("ssh-key", "client-key", "passkey")
 """The kinds of credentials that are enrolled keys: the roots that logins and assertions descend from."""
 
 
