@@ -39,6 +39,14 @@ class ErrorForm(Protocol):
         ...
 
 
+class Pages(Protocol):
+    """How errors are said to whoever looks at this server with a browser."""
+
+    def __call__(self, scope: Scope, error: Error) -> Reply | None:
+        """The page for ``error`` of a request; None where it is not a browser that should be answered by one."""
+        ...
+
+
 class Application:
     """All routes of the server as one ASGI application."""
 
@@ -49,6 +57,7 @@ class Application:
         title: str,
         version: str,
         forms: Iterable[ErrorForm] = (),
+        pages: Pages | None = None,
         seconds: float = REQUEST_SECONDS,
         noted: Callable[[str, str, Error], None] | None = None,
     ) -> None:
@@ -58,6 +67,7 @@ class Application:
         self._patterns: list[tuple[str, Route]] = []
         self._prefixes: list[tuple[str, ASGIApp]] = []
         self._forms = tuple(forms)
+        self._pages = pages
         self._seconds = seconds
         self._noted = noted
         self._paths: set[str] = set()
@@ -91,10 +101,10 @@ class Application:
         except Error as error:
             if self._noted is not None:
                 self._noted(scope.get("route", ""), address_of(scope), error)
-            await send_reply(scope, send, self._answer(scope["path"], error))
+            await send_reply(scope, send, self._answer(scope, error))
         except TimeoutError:
             late = UnavailableError("the request took too long", todo="send it again, and faster")
-            await send_reply(scope, send, self._answer(scope["path"], late, {"connection": "close"}))
+            await send_reply(scope, send, self._answer(scope, late, {"connection": "close"}))
         except Exception:  # noqa: BLE001 - it is told to the operator's log, and to nobody else
             name, reply = unexpected(scope)
             _log.exception("unexpected", request=name, method=scope["method"], path=scope["path"])
@@ -123,11 +133,14 @@ class Application:
             raise NotFoundError("there is nothing at this address", todo="see /openapi.json")
         raise MethodNotAllowedError(allowed)
 
-    def _answer(self, path: str, error: Error, headers: dict[str, str] | None = None) -> Reply:
+    def _answer(self, scope: Scope, error: Error, headers: dict[str, str] | None = None) -> Reply:
+        path = scope["path"]
+        said = self._pages(scope, error) if self._pages is not None else None
         for form in self._forms:
-            if (reply := form(path, error)) is not None:
-                reply.headers = {**(headers or {}), **reply.headers}
-                return reply
+            said = said or form(path, error)
+        if said is not None:
+            said.headers = {**(headers or {}), **said.headers}
+            return said
         headers = {**(headers or {}), **getattr(error, "headers", {})}
         if error.status >= 500:  # noqa: PLR2004
             _log.warning("refused", path=path, code=error.code, detail=error.message)
