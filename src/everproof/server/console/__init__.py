@@ -1,0 +1,1 @@
+"""The pages: what people use in a browser. They decide nothing; what they do, the doors of the same name do."""

@@ -1,0 +1,60 @@
+// @ts-check
+/**
+ * Asks this server's own addresses, as the person whose cookie the browser has.
+ *
+ * What comes back is only ever shown as text: nothing here, or in any module of the pages, makes markup of it.
+ */
+
+/** What the server says when it does not do what it was asked (RFC 9457). */
+export class Problem extends Error {
+  /**
+   * @param {number} status
+   * @param {Record<string, any>} body
+   */
+  constructor(status, body) {
+    super(String(body.detail || body.title || `the server answered ${status}`));
+    this.status = status;
+    /** @type {string} */
+    this.todo = String(body.todo || "");
+    /** @type {Record<string, any>} */
+    this.body = body;
+  }
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {object} [body]
+ * @returns {Promise<any>}
+ */
+export async function ask(method, path, body) {
+  const answer = await fetch(path, {
+    method,
+    credentials: "same-origin",
+    redirect: "error",
+    headers: body === undefined ? {} : { "content-type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await answer.text();
+  /** @type {any} */
+  let found = {};
+  try {
+    found = text === "" ? {} : JSON.parse(text);
+  } catch {
+    throw new Problem(answer.status, { detail: `the server answered ${answer.status}, and not in words` });
+  }
+  if (!answer.ok) {
+    throw new Problem(answer.status, found);
+  }
+  return found;
+}
+
+/**
+ * Where to go on, if it is a path of this server; else nowhere.
+ *
+ * @param {string | undefined} next
+ */
+export function go(next) {
+  const here = new URL(next || "/access", location.origin);
+  location.assign(here.origin === location.origin ? here.href : "/access");
+}

@@ -1,0 +1,56 @@
+// @ts-check
+/** A button that does something which takes a while: pressed once at a time, and its outcome said aloud. */
+
+import { said } from "./passkeys.js";
+
+/**
+ * @param {HTMLElement} button
+ * @param {HTMLElement | null} status where the outcome is said; a live region
+ * @param {() => Promise<void>} act
+ */
+export function press(button, status, act) {
+  let busy = false;
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
+    if (busy) {
+      return;
+    }
+    busy = true;
+    button.setAttribute("aria-disabled", "true");
+    tell(status, "Waiting for your passkey …", false);
+    try {
+      await act();
+      tell(status, "Done.", false);
+    } catch (error) {
+      tell(status, said(error), true);
+    } finally {
+      busy = false;
+      button.removeAttribute("aria-disabled");
+    }
+  });
+}
+
+/**
+ * @param {HTMLElement | null} status
+ * @param {string} text
+ * @param {boolean} alarm
+ */
+export function tell(status, text, alarm) {
+  if (status === null) {
+    return;
+  }
+  status.textContent = text;
+  status.classList.toggle("notice", true);
+  status.classList.toggle("alarm", alarm);
+}
+
+/**
+ * The one element that a page has of this kind.
+ *
+ * @param {string} selector
+ * @returns {HTMLElement | null}
+ */
+export function find(selector) {
+  const found = document.querySelector(selector);
+  return found instanceof HTMLElement ? found : null;
+}

@@ -1,0 +1,105 @@
+"""What went wrong as a page: a denial, which is the most important of them, and everything else."""
+
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from everproof.kernel.errors import Error
+from everproof.server.console.page import page, span
+from everproof.server.console.paths import HOME, with_next
+from everproof.server.denial import DeniedError
+from everproof.server.http import Reply
+
+STEP_UP: Final = "/step-up"
+REQUESTS: Final = "/requests"
+
+_TITLES: Final = {
+    400: "This could not be read",
+    401: "Sign in first",
+    403: "This was refused",
+    404: "There is nothing here",
+    405: "This address does something else",
+    409: "This cannot be done any more",
+    413: "This is too long",
+    429: "Too many attempts",
+    503: "Not now",
+}
+
+
+def problem_page(error: Error, *, who: str = "", here: str = "", then: str = "", server: str = "") -> Reply:
+    """The page that ``error`` is. ``then`` is where its reader was, to come back to."""
+    common = {"who": who, "here": here, "server": server}
+    headers = dict(getattr(error, "headers", {}))
+    if isinstance(error, DeniedError):
+        return page("denial.html", status=error.status, headers=headers, **denial(error, then), **common)
+    status = error.status
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    href, link = (HOME, "To my access") if who else (with_next("/login", then), "Sign in")
+    return page(
+        "error.html",
+        status=status,
+        headers=headers,
+        title=title,
+        message=_sentence(error.message),
+        place=error.place or "",
+        todo=_sentence(error.todo or ""),
+        href=href,
+        link=link,
+        **common,
+    )
+
+
+def denial(error: DeniedError, then: str) -> dict[str, Any]:
+    """What the page of a denial shows."""
+    extra = error.extra
+    why: dict[str, Any] = extra.get("explanation") or {}
+    step_up, request = _step_up(extra.get("step_up"), then), _request(extra.get("request"), then)
+    title = "Not yet: show a factor first" if step_up and not request else "You may not do this"
+    action, _, resource = (error.place or "").partition(" on ")
+    return {
+        "title": title,
+        "summary": why.get("summary") or _sentence(extra["reason"]),
+        "reason": _sentence(extra["reason"]),
+        "principal": _ref(why["principal"]) if why else "you",
+        "action": action,
+        "resource": resource,
+        "receipt": extra.get("receipt"),
+        "forbidden_by": [_policy(one) for one in why.get("forbidden_by", ())],
+        "near": [_policy(one) for one in why.get("near", ())],
+        "farther": why.get("farther", 0),
+        "errors": why.get("errors", ()),
+        "step_up": step_up,
+        "request": request,
+        "back": then,
+    }
+
+
+def _policy(given: dict[str, Any]) -> dict[str, Any]:
+    conditions = [{"alternative": False, "values": (), **one} for one in given.get("conditions", ())]
+    for one in conditions:
+        one["values"] = [{"absent": False, "value": None, **seen} for seen in one["values"]]
+    return {"advice": "", "hidden": 0, **given, "conditions": conditions}
+
+
+def _step_up(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
+    if not given:
+        return None
+    seconds = given.get("max_age_seconds")
+    age = f" less than {span(seconds)} ago" if seconds else ""
+    return {"sentence": f"It needs a factor that you have shown{age}.", "href": with_next(STEP_UP, then)}
+
+
+def _request(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
+    if not given:
+        return None
+    asked = {"action": given["action"], "resource": str(given["resource"])}
+    return {"href": with_next(f"{REQUESTS}/new?{urlencode(asked)}", then)}
+
+
+def _ref(given: dict[str, str]) -> str:
+    return f'{given["type"]}::"{given["id"]}"'
+
+
+def _sentence(text: str) -> str:
+    """``text`` with a capital, as a page says it."""
+    return text[:1].upper() + text[1:]
