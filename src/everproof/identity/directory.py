@@ -11,7 +11,7 @@ import msgspec
 from everproof.identity import store
 from everproof.identity.client_assertion import ClientKey
 from everproof.identity.jwk import read_published_key
-from everproof.identity.records import GATEWAY, Group, KeyRecord, PrincipalRecord, SshKey
+from everproof.identity.records import BEARERS, Group, KeyRecord, PrincipalRecord, SshKey
 from everproof.kernel.errors import NotFoundError
 from everproof.kernel.words import Principal, Ref
 from everproof.storage import Storage
@@ -119,7 +119,7 @@ class Directory:
             return None
         now = self._clock.now()
         good = [self._client_keys[key.name] for key in self.keys_of(ref) if key.kind == "jwk" and key.is_good(now)]
-        good = [one for one in good if one.key.kid != GATEWAY]  # a secret that a gateway sends about signs nothing
+        good = [one for one in good if one.key.kid not in BEARERS]  # a secret that is sent about signs nothing
         return principal, good
 
     def _put_principal(self, record: PrincipalRecord) -> None:

@@ -23,6 +23,12 @@ Reason: TypeAlias = Literal["compromised", "superseded", "other"]
 GATEWAY: Final = "everproof-gateway"
 """What the key of a gateway's secret is called (``kid``): see `everproof.identity.gateways`."""
 
+PROVISIONER: Final = "everproof-provisioner"
+"""What the key of a provisioner's secret is called: see `everproof.identity.provisioners`."""
+
+BEARERS: Final = frozenset({GATEWAY, PROVISIONER})
+"""What keys are called that are made from a secret which is sent about: they sign nothing."""
+
 KEY_KINDS: Final = ("ssh-key", "client-key", "passkey")
 """The kinds of credentials that are enrolled keys: the roots that logins and assertions descend from."""
 
@@ -75,6 +81,11 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_gateway(self) -> bool:
         """Whether it is made from a gateway's secret, and so proves a gateway and signs nothing."""
         return self.kind == "jwk" and f'"kid":"{GATEWAY}"' in self.public
+
+    @property
+    def is_provisioner(self) -> bool:
+        """Whether it is made from a provisioner's secret, and so proves a provisioner and signs nothing."""
+        return self.kind == "jwk" and f'"kid":"{PROVISIONER}"' in self.public
 
     def is_good(self, at: datetime) -> bool:
         """Whether it may be used at ``at``."""

@@ -5,6 +5,7 @@ They raise before they write, or fail their whole change: nothing is left half d
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +17,17 @@ from everproof.identity.directory import GROUPS, KEYS, PRINCIPALS
 from everproof.identity.jose import JoseError
 from everproof.identity.jwk import read_published_key
 from everproof.identity.names import email_address, group_id, principal_id, shown_name
-from everproof.identity.records import FOREVER, KEY_KINDS, MAIN, Credential, Group, KeyRecord, PrincipalRecord, Reason
+from everproof.identity.records import (
+    BEARERS,
+    FOREVER,
+    KEY_KINDS,
+    MAIN,
+    Credential,
+    Group,
+    KeyRecord,
+    PrincipalRecord,
+    Reason,
+)
 from everproof.identity.ssh_keys import SshKeyError, read_line, ssh_fingerprint_of_jwk
 from everproof.kernel.canonical import encode
 from everproof.kernel.errors import ConflictError, InputError, NotFoundError
@@ -208,10 +219,10 @@ def add_client_key(
     except JoseError as error:
         raise InputError(error.message, place=error.place, todo=error.todo) from error
     kept = {name: jwk[name] for name in _JWK_MEMBERS if name in jwk}
-    try:
-        twin = ssh_fingerprint_of_jwk(kept)
-    except SshKeyError:
-        twin = None
+    twin = None
+    if kept.get("kid") not in BEARERS:  # whoever sees a secret that is sent about could sign with its key
+        with suppress(SshKeyError):
+            twin = ssh_fingerprint_of_jwk(kept)
     record = KeyRecord(
         name=thumbprint(kept), twin=twin, kind="jwk", principal=ref, public=encode(kept).decode(),
         credential=new_id("cred"), valid_from=valid_from or tx.now, valid_until=valid_until,

@@ -140,7 +140,7 @@ def members_of(connection: Connection, teams: Sequence[str]) -> Iterator[Stored]
             .where(members.c.team.in_(teams[at : at + AT_ONCE]))
             .order_by(members.c.member)
         )
-        yield from connection.execute(found)
+        yield from connection.execute(found).all()
 
 
 def teams_of(connection: Connection, ids: Sequence[str]) -> Iterator[Stored]:
@@ -152,7 +152,7 @@ def teams_of(connection: Connection, ids: Sequence[str]) -> Iterator[Stored]:
             .where(members.c.member.in_(ids[at : at + AT_ONCE]))
             .order_by(members.c.team)
         )
-        yield from connection.execute(found)
+        yield from connection.execute(found).all()
 
 
 def member_ids(connection: Connection, team: str) -> set[str]:
