@@ -210,6 +210,11 @@ def all_untold(connection: Connection, now: datetime) -> list[Row[Any]]:
     return list(connection.execute(found))
 
 
+def move_sign_ins(tx: Transaction, before: str, after: str) -> None:
+    """Let what was signed in to in one session count as signed in to in another."""
+    tx.connection.execute(update(sign_ins).where(sign_ins.c.session == before).values(session=after))
+
+
 def mark_told(tx: Transaction, ids: Iterable[str]) -> None:
     """Note that the clients of these will hear of the end."""
     changed = update(sign_ins).where(sign_ins.c.id.in_(list(ids)))
