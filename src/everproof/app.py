@@ -10,6 +10,7 @@ from everproof.authorize.doors import approvals_of, doors_of
 from everproof.delivery import Runs
 from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
+from everproof.identity.factors import Factors, rules_of
 from everproof.identity.outbound import Outbound
 from everproof.identity.recipients import recipients
 from everproof.integrations.issuers import issuer_kinds
@@ -74,6 +75,16 @@ class Everproof:
         self.identity = Identity(
             storage, self.signing, outbound, issuer=settings.issuer, token_endpoint=f"{settings.issuer}/oauth/token"
         )
+        self.factors = Factors(
+            storage,
+            keyring=self.keyring,
+            signing=self.signing,
+            ledger=self.ledger,
+            directory=self.identity.directory,
+            sessions=self.identity.sessions,
+            notices=self.notices,
+            issuer=settings.issuer,
+        )
         self.runs = Runs(storage, self.identity, issuer=settings.issuer)
         bundle = ruling(storage)
         self.authorizer = Authorizer(
@@ -84,16 +95,19 @@ class Everproof:
             held=self.identity.credentials.held,
             known=lambda ref: self.identity.directory.principal(ref) or self.identity.certificates.principal(ref),
         )
+        self.authorizer.register(self.factors)
 
         def check(bundle: Bundle) -> None:
             load_bindings(bundle.files, kinds)
             doors_of(bundle.files)
+            rules_of(bundle.files)
             people_of(bundle.files)
             load_routes(bundle.files, bundle.schema)
 
         def follow(bundle: Bundle) -> None:
             self.identity.trust(load_bindings(bundle.files, kinds))
             self.work.effects.rules = approvals_of(bundle.files)
+            self.factors.follow(bundle.files)
 
         def settle(tx: Transaction, bundle: Bundle) -> None:
             apply_people(tx, people_of(bundle.files))

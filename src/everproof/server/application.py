@@ -15,6 +15,7 @@ from everproof.server.caller import Callers
 from everproof.server.changes import ChangesDoor
 from everproof.server.contain import ContainDoor
 from everproof.server.entrance import Entrance
+from everproof.server.factors import FactorsDoor
 from everproof.server.gateway import GatewayDoor
 from everproof.server.git.door import GitDoor
 from everproof.server.git.routes import routes as git_routes
@@ -27,6 +28,7 @@ from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
 from everproof.server.repositories import RepositoriesDoor
 from everproof.server.runs import RunsDoor
+from everproof.server.step_up import StepUpDoor
 from everproof.server.tlog import Tlog
 from everproof.server.witness import WitnessDoor
 from everproof.server.work import WorkDoor
@@ -91,6 +93,16 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         callers=callers,
         issuer=settings.issuer,
     )
+    stepping_up = StepUpDoor(
+        app.authorizer,
+        app.factors,
+        sessions=identity.sessions,
+        directory=identity.directory,
+        callers=callers,
+        browser=browser,
+        clock=clock,
+        issuer=settings.issuer,
+    )
     policy = PolicyDoor(authorizer=app.authorizer, bundles=app.bundles, identity=identity, callers=callers)
     applying = ApplyDoor(
         authorizer=app.authorizer,
@@ -119,6 +131,8 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *tokens.routes(),
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
+        *FactorsDoor(app.authorizer, app.factors, identity.sessions, callers).routes(),
+        *stepping_up.routes(),
         *policy.routes(),
         *WorkDoor(app.work, app.authorizer, callers, app.storage).routes(),
         *ContainDoor(app.containment, app.authorizer, identity.directory, callers, app.storage).routes(),
