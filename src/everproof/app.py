@@ -13,6 +13,7 @@ from everproof.identity.bindings import load_bindings
 from everproof.identity.factors import Factors, rules_of
 from everproof.identity.outbound import Outbound
 from everproof.identity.recipients import recipients
+from everproof.identity.sessions import SessionFacts
 from everproof.integrations.issuers import issuer_kinds
 from everproof.integrations.notice_channels import notice_channels
 from everproof.integrations.repository_hosts import repository_hosts
@@ -95,6 +96,7 @@ class Everproof:
             held=self.identity.credentials.held,
             known=lambda ref: self.identity.directory.principal(ref) or self.identity.certificates.principal(ref),
         )
+        self.authorizer.register(SessionFacts(self.identity.sessions))
         self.authorizer.register(self.factors)
 
         def check(bundle: Bundle) -> None:

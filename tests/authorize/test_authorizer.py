@@ -162,6 +162,7 @@ async def test_what_a_caller_says_is_never_taken_for_a_fact(app: Everproof, cloc
 async def test_facts_of_sources_reach_policy_with_their_source(app: Everproof, clock: SettableClock) -> None:
     class Risk:
         name = "risk"
+        says = frozenset({"risk"})
 
         def facts(self, _proof: Proof, _action: Action, _resource: Resource, at: datetime) -> list[Fact]:
             return [Fact("risk", 90, at, self.name)]

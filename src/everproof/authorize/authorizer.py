@@ -79,16 +79,24 @@ class Authorizer:
         self._known = known
         self._held = held
         self._sources: list[FactSource] = []
+        self._said: frozenset[str] = frozenset()
         self.engine = engine
 
     def register(self, source: FactSource) -> None:
         """Ask ``source`` for its facts at every decision from now on."""
         self._sources.append(source)
+        self._said |= source.says
 
-    @property
-    def is_timeless(self) -> bool:
-        """Whether no source of facts is asked: what they know may change without a change here."""
-        return not self._sources
+    def is_timeless(self, allowed: Allowed[Any, Any, Any]) -> bool:
+        """Whether what allows it goes on to, until something changes that those who follow the changes are told.
+
+        Not so where anything that a source of facts says, or may come to say, could turn it into a denial; nor where it
+        was not vouched for, since every other proof has an age.
+        """
+        if allowed.proof.vouched_by is None or allowed.decision.bundle != self.engine.bundle.digest:
+            return False
+        kind = (allowed.action.name, allowed.proof.principal.ref.type, allowed.resource.ref.type)
+        return not self.engine.sliced(kind).could_turn(allowed.decision.reasons, self._said)
 
     async def authorize(
         self,

@@ -14,6 +14,8 @@ class FactSource(Protocol):
     """Something that knows. Called on the decision path: it looks into memory, never into storage or the network."""
 
     name: str
+    says: frozenset[str]
+    """The names of all facts that it may ever give: what a policy looks at beside them, they cannot change."""
 
     def facts(self, proof: Proof, action: Action, resource: Resource, at: datetime) -> Iterable[Fact]:
         """What is known about this request; nothing where nothing is known."""

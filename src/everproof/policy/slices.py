@@ -6,6 +6,7 @@ tests, so a slice gives the decision, the reasons and the errors of the whole, i
 knows what its policies look at: no other attribute or entity can change what they say, so no other is handed over.
 """
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -140,6 +141,20 @@ class Sliced:
         if self._whole is None:
             self._whole = self._made(self.policies)
         return self._whole
+
+    def could_turn(self, reasons: Iterable[str], facts: frozenset[str]) -> bool:
+        """Whether ``facts`` that come, go or change could turn a request that ``reasons`` allow into one that is denied.
+
+        They cannot where no forbid looks at them, nor one permit of those that allow it.
+        """
+        if not facts.isdisjoint(self._forbids_read):
+            return True
+        return not any(facts.isdisjoint(self._reads[id_]) for id_ in reasons)
+
+    @cached_property
+    def _forbids_read(self) -> frozenset[str]:
+        binding = (one.id for one in self.policies if one.effect == "forbid" and not one.shadow)
+        return frozenset[str]().union(*(self._reads[id_] for id_ in binding))
 
     def slice(self, request: Request) -> Slice:
         """The slice for this request."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from everproof.authorize import Denied, Outcome
+from everproof.authorize import Allowed, Denied, Outcome
 from everproof.kernel.errors import Error, InputError, RefusedError
 from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Mode, Proof, Ref, Resource
 from everproof.server.denial import allowed, explained, words
@@ -127,9 +127,8 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
 class Authorizes(Protocol):
     """The one call, as this door makes it."""
 
-    @property
-    def is_timeless(self) -> bool:
-        """Whether no source of facts is asked: facts may change without a change here."""
+    def is_timeless(self, allowed: Allowed[Any, Any, Any]) -> bool:
+        """Whether no fact could turn it into a denial that changes without a change here."""
         ...
 
     async def authorize(
@@ -273,9 +272,7 @@ class AuthZEN:
             return Decided(True, {**told, "would_deny": True}) if outcome.lets_pass else Decided(False, told)
         receipt = outcome.receipt
         told = {"id": receipt.entry_id, "index": receipt.index}
-        # Nothing that it was decided by changes by itself: a vouched proof has no age, and no other facts were there.
-        # All else is told to whoever follows the changes.
-        if proof.vouched_by is not None and self._authorizer.is_timeless:
+        if self._authorizer.is_timeless(outcome):
             told["cache_seconds"] = CACHE_SECONDS
         return Decided(True, told)
 

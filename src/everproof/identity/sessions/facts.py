@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
 
 from everproof.identity.sessions.sessions import Sessions
 from everproof.kernel.words import Action, Fact, Proof, Resource
@@ -11,7 +10,11 @@ from everproof.kernel.words import Action, Fact, Proof, Resource
 class SessionFacts:
     """A source of facts. It says nothing of whoever asks without a session."""
 
-    name: Final = "session"
+    name = "session"
+    says = frozenset({
+        "session_kind", "session_age", "provider", "auth_age", "acr", "amr", "factors_shown", "mfa_age", "mfa_method",
+        "mfa_user_verified",
+    })  # fmt: skip
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -39,8 +42,8 @@ class SessionFacts:
             shown = session.factors[method]
             facts.append(Fact("mfa_age", _age(shown, at), at, source))
             facts.append(Fact("mfa_method", method, shown, source))
-            strength = session.strength.get(method, {})
-            facts += [Fact(f"mfa_{name}", value, shown, source) for name, value in sorted(strength.items())]
+            if "user_verified" in (strength := session.strength.get(method, {})):
+                facts.append(Fact("mfa_user_verified", strength["user_verified"] is True, shown, source))
         return facts
 
 
