@@ -13,9 +13,15 @@ SOURCE = "proof"
 class FactSource(Protocol):
     """Something that knows. Called on the decision path: it looks into memory, never into storage or the network."""
 
-    name: str
-    says: frozenset[str]
-    """The names of all facts that it may ever give: what a policy looks at beside them, they cannot change."""
+    @property
+    def name(self) -> str:
+        """What it is called in the records of decisions."""
+        ...
+
+    @property
+    def says(self) -> frozenset[str]:
+        """The names of all facts that it may ever give: what a policy looks at beside them, it cannot change."""
+        ...
 
     def facts(self, proof: Proof, action: Action, resource: Resource, at: datetime) -> Iterable[Fact]:
         """What is known about this request; nothing where nothing is known."""

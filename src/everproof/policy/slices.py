@@ -143,7 +143,7 @@ class Sliced:
         return self._whole
 
     def could_turn(self, reasons: Iterable[str], facts: frozenset[str]) -> bool:
-        """Whether ``facts`` that come, go or change could turn a request that ``reasons`` allow into one that is denied.
+        """Whether ``facts`` that come, go or change could turn what ``reasons`` allow into what is denied.
 
         They cannot where no forbid looks at them, nor one permit of those that allow it.
         """

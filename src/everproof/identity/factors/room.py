@@ -70,6 +70,7 @@ class Factors:
     """Everyone's factors. ``name`` is what it is called as a source of facts."""
 
     name: Final = "factors"
+    says: Final = frozenset({"factors", "passkey_backed_up", "passkey_backup_eligible"})
 
     def __init__(
         self,
