@@ -189,7 +189,7 @@ async def test_revoking_a_key_ends_what_came_of_it_and_lineage_shows_it(
     carols, _ = await login(site, carol)
     credential = (await carols.send("GET", "/v1/identity/me")).json["credential"]
     lineage = (await carols.send("GET", f"/v1/identity/credentials/{credential}/lineage")).json
-    assert [one["kind"] for one in lineage["ancestors"]] == ["ssh-key", "access-token"]
+    assert [one["kind"] for one in lineage["ancestors"]] == ["ssh-key", "session", "access-token"]
     ended = await admin.send("POST", "/v1/identity/revoke", {"key": name, "reason": "compromised"})
     assert ended.status == 200, ended.body
     assert credential in ended.json["ended"]
