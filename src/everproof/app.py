@@ -2,6 +2,7 @@
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from everproof.access import Access, rules_of
 from everproof.authorize import Authorizer
 from everproof.authorize.attempts import Attempts
 from everproof.authorize.bundles import Bundles, ruling
@@ -30,7 +31,7 @@ from everproof.secrets import RepositoryTokens
 from everproof.storage import Storage, Transaction
 from everproof.upkeep import Upkeep
 from everproof.work import Work
-from everproof.work.notices import Notices
+from everproof.work.notices import Notice, Notices
 
 
 class Everproof:
@@ -104,6 +105,7 @@ class Everproof:
             doors_of(bundle.files)
             rules_of(bundle.files)
             people_of(bundle.files)
+            rules_of(bundle)
             load_routes(bundle.files, bundle.schema)
 
         def follow(bundle: Bundle) -> None:
@@ -117,6 +119,16 @@ class Everproof:
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self.changes = Changes(storage)
+        self.access = Access(
+            storage,
+            authorizer=self.authorizer,
+            identity=self.identity,
+            ledger=self.ledger,
+            work=self.work,
+            bundle=bundle,
+            tell=self._tell,
+        )
+        self.bundles.follow(self.access.follow)
         self.attempts = Attempts(self.ledger, storage.clock)
         self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
         self.repository_tokens = RepositoryTokens(
@@ -130,6 +142,9 @@ class Everproof:
         self.containment.register(self.repository_tokens.reach)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
         self._upkeep.let_forget(self.runs.forget)
+
+    def _tell(self, tx: Transaction, notice: Notice) -> None:
+        self.notices.send(tx, notice)
 
     def _witnesses(self) -> Witnesses | None:
         settings = self.settings
@@ -157,6 +172,7 @@ class Everproof:
         await self.ledger.start()
         await self._upkeep.start()
         await self.repository_tokens.start()
+        await self.access.start()
         await self.work.start()
         await self.identity.bundles.start()
 
@@ -165,6 +181,7 @@ class Everproof:
         await self.identity.bundles.stop()
         await self.work.stop()
         await self.repository_tokens.stop()
+        await self.access.stop()
         await self._upkeep.stop()
         await self.attempts.stop()
         await self.ledger.stop()

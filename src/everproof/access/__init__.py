@@ -1,1 +1,18 @@
-"""More for a while, when it is needed and approved: requests, approvals, grants, break-glass."""
+"""Access for a while: requested, approved by people or by policy, and over by itself."""
+
+from everproof.access.hints import request_command, request_page
+from everproof.access.records import GrantRecord, RequestRecord, Wanted
+from everproof.access.requests import Query
+from everproof.access.room import Access
+from everproof.access.rules import rules_of
+
+__all__ = [
+    "Access",
+    "GrantRecord",
+    "Query",
+    "RequestRecord",
+    "Wanted",
+    "request_command",
+    "request_page",
+    "rules_of",
+]

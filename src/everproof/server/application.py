@@ -5,7 +5,8 @@ from typing import Final
 from everproof import __version__
 from everproof.app import Everproof
 from everproof.identity.vouching import vouched
-from everproof.server import authzen, oauth
+from everproof.server import authzen, oauth, sign_on
+from everproof.server.access import AccessDoor
 from everproof.server.authzen import AuthZEN
 from everproof.server.authzen_candidates import Candidates
 from everproof.server.authzen_pages import PageTokens
@@ -28,6 +29,7 @@ from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
 from everproof.server.repositories import RepositoriesDoor
 from everproof.server.runs import RunsDoor
+from everproof.server.sign_on import SignOnDoor
 from everproof.server.step_up import StepUpDoor
 from everproof.server.tlog import Tlog
 from everproof.server.witness import WitnessDoor
@@ -42,7 +44,7 @@ def application(app: Everproof) -> Application:
         _routes(app),
         title=TITLE,
         version=__version__,
-        forms=[authzen.error_form, oauth.error_form],
+        forms=[authzen.error_form, oauth.error_form, sign_on.error_form],
         noted=app.attempts.note,
     )
 
@@ -133,6 +135,9 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *FactorsDoor(app.authorizer, app.factors, identity.sessions, callers).routes(),
         *stepping_up.routes(),
+        *SignOnDoor(
+            app.authorizer, identity, browser, app.ledger, app.storage, issuer=settings.issuer
+        ).routes(),
         *policy.routes(),
         *WorkDoor(app.work, app.authorizer, callers, app.storage).routes(),
         *ContainDoor(app.containment, app.authorizer, identity.directory, callers, app.storage).routes(),
@@ -140,6 +145,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *gateway.routes(),
         *RunsDoor(app.authorizer, app.runs, callers, identity.dpop, issuer=settings.issuer).routes(),
         *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
+        *AccessDoor(app.access, callers).routes(),
         *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
