@@ -15,9 +15,11 @@ from everproof.identity.factors import Factors, rules_of
 from everproof.identity.outbound import Outbound
 from everproof.identity.recipients import recipients
 from everproof.identity.sessions import SessionFacts
+from everproof.identity.sign_on import read_sign_on
 from everproof.integrations.issuers import issuer_kinds
 from everproof.integrations.notice_channels import notice_channels
 from everproof.integrations.repository_hosts import repository_hosts
+from everproof.integrations.sign_on import provider_kinds, sign_on_secrets
 from everproof.kernel.clock import Clock
 from everproof.kernel.settings import Settings
 from everproof.keys import Keyring, SigningKeys, open_root_key
@@ -66,7 +68,7 @@ class Everproof:
         )
         self.witness = self._witness()
         self.work = Work(storage, self.keyring, self.ledger, alone=settings.database_url.startswith("sqlite"))
-        kinds = issuer_kinds()
+        kinds, providers = issuer_kinds(), provider_kinds()
         outbound = Outbound(ca_file=settings.outbound.ca_file, private_hosts=settings.outbound.private_hosts)
         self.notices = Notices(
             self.work,
@@ -100,8 +102,11 @@ class Everproof:
         self.authorizer.register(SessionFacts(self.identity.sessions))
         self.authorizer.register(self.factors)
 
+        self.identity.sign_on.use_secrets(sign_on_secrets(settings.sign_on))
+
         def check(bundle: Bundle) -> None:
             load_bindings(bundle.files, kinds)
+            read_sign_on(bundle.files, providers)
             doors_of(bundle.files)
             rules_of(bundle.files)
             people_of(bundle.files)
@@ -110,11 +115,13 @@ class Everproof:
 
         def follow(bundle: Bundle) -> None:
             self.identity.trust(load_bindings(bundle.files, kinds))
+            self.identity.sign_on.trust(read_sign_on(bundle.files, providers))
             self.work.effects.rules = approvals_of(bundle.files)
             self.factors.follow(bundle.files)
 
         def settle(tx: Transaction, bundle: Bundle) -> None:
             apply_people(tx, people_of(bundle.files))
+            self.identity.sign_on.settle(tx, read_sign_on(bundle.files, providers))
 
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)

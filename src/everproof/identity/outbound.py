@@ -128,7 +128,7 @@ class Outbound:
             InputError: not an https address.
         """
         sent = [*_POST_HEADERS, *headers.items()]
-        if body is not None:
+        if body is not None and "content-type" not in headers:
             sent.append(("content-type", "application/json"))
         return await self._send(method, url, sent, body, query=query)
 

@@ -20,6 +20,7 @@ from everproof.identity.outbound import Outbound
 from everproof.identity.proofs import Proofs
 from everproof.identity.replay_store import forget_expired
 from everproof.identity.sessions import Sessions
+from everproof.identity.sign_on import SignOn
 from everproof.identity.spiffe_bundles import SpiffeBundles
 from everproof.identity.ssh_login import SshLogin
 from everproof.keys import SigningKeys
@@ -40,6 +41,7 @@ class Identity:
         self.credentials = Credentials(storage, issuer=issuer)
         self.proofs = Proofs(self.directory, self.credentials)
         self.sessions = Sessions(storage, self.credentials, self.directory, issuer=issuer)
+        self.sign_on = SignOn(storage, self.directory, self.sessions, signing, outbound, issuer=issuer)
         challenges = Challenges(clock, server=issuer, key=signing.derived("everproof/challenges/v1"))
         self.login = SshLogin(self.directory, challenges, clock)
         self.enrolment = Enrolment(storage, challenges)
@@ -70,5 +72,6 @@ class Identity:
     def forget(self, tx: Transaction, *, lineage_before: datetime) -> None:
         """Remove what no request can be about any more, and the lineage of what expired before ``lineage_before``."""
         self.sessions.forget(tx)
+        self.sign_on.forget(tx)
         forget_expired(tx)
         forget_credentials(tx, lineage_before)

@@ -113,6 +113,16 @@ class SlackChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Empty: https://slack.com/api."""
 
 
+class SignOnClient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The secret of this server's client at a provider: where it lies (``file:PATH``, ``env:NAME``), and whose it is.
+
+    It is sent to that issuer's token endpoint and to no other's, whatever a sign-on file says.
+    """
+
+    issuer: str
+    secret: str
+
+
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The server's certificate, where an operator gives one (PEM: chain and key), and who may stand before it."""
 
@@ -152,6 +162,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], WebhookChannel | SmtpChannel | SlackChannel
     ] = {}
     """Channels by which people are told, by their names. Only who runs the server says where notices go."""
+    sign_on: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], SignOnClient] = {}
+    """The secrets of this server's clients, by the names of the bundle's sign-on files."""
     tls: Tls = Tls()
     telemetry: str = ""
     """An OTLP/HTTP endpoint; empty: no traces leave."""

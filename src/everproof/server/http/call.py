@@ -1,7 +1,7 @@
 """One HTTP request as an endpoint sees it, and what it may answer when a struct is not enough."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -104,15 +104,23 @@ def _text(value: bytes | None) -> str | None:
 class Reply:
     """An answer with a status, a media type or headers of its own."""
 
-    __slots__ = ("body", "headers", "media", "status")
+    __slots__ = ("body", "cookies", "headers", "media", "status")
 
     def __init__(
-        self, body: bytes = b"", *, status: int = 200, media: str = JSON, headers: Mapping[str, str] | None = None
+        self,
+        body: bytes = b"",
+        *,
+        status: int = 200,
+        media: str = JSON,
+        headers: Mapping[str, str] | None = None,
+        cookies: Sequence[str] = (),
     ) -> None:
+        """``cookies`` are values of ``Set-Cookie``, the one header that may stand there more than once."""
         self.body = body
         self.status = status
         self.media = media
         self.headers = headers or {}
+        self.cookies = cookies
 
     @classmethod
     def of(
@@ -157,6 +165,7 @@ async def send_reply(scope: Scope, send: Send, reply: Reply) -> None:
     """Answer with ``reply``, not to be stored by anyone unless it says otherwise."""
     headers = [(name.lower().encode(), _header_value(value)) for name, value in reply.headers.items()]
     given = {name for name, _ in headers}
+    headers.extend((b"set-cookie", _header_value(value)) for value in reply.cookies)
     if reply.body:
         headers.append((b"content-type", reply.media.encode()))
     headers.append((b"content-length", b"%d" % len(reply.body)))
