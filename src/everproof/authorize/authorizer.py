@@ -14,6 +14,7 @@ from typing_extensions import TypeVar
 from everproof.authorize.facts import FactSource, facts_of_proof
 from everproof.authorize.outcome import _SEAL, Allowed, Audience, Denied
 from everproof.authorize.record import DecisionRecord, record_of
+from everproof.authorize.remedy import Remedy, find_remedy
 from everproof.kernel.canonical import encode
 from everproof.kernel.errors import RefusedError, UnavailableError
 from everproof.kernel.ids import new_id
@@ -163,6 +164,10 @@ class Authorizer:
         def explain(audience: Audience) -> Explanation:
             return engine.explain(asked, verdict, audience)
 
+        def find() -> Remedy:
+            in_session = "session" in proof.claims and proof.vouched_by is None
+            return find_remedy(engine, asked, in_session=in_session)
+
         return Denied(
             proof=proof,
             action=action,
@@ -172,6 +177,7 @@ class Authorizer:
             reason=decided.refusal,
             lets_pass=mode == "observe" and not kept.is_dead,
             explain=explain,
+            find=None if verdict.decision.allowed or kept.is_dead else find,
         )
 
     def _as_recorded_now(self, proof: Proof) -> Proof:

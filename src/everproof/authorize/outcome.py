@@ -5,6 +5,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, final
 
 from typing_extensions import TypeVar
 
+from everproof.authorize.remedy import NONE, Remedy
 from everproof.kernel.words import Action, Decision, Proof, Resource
 from everproof.ledger import Receipt
 from everproof.policy import Explanation
@@ -64,7 +65,9 @@ class Denied:
     ``reason`` is one sentence. ``lets_pass``: the enforcement point only observes, and the entry says ``would_deny``.
     """
 
-    __slots__ = ("_explain", "action", "decision", "lets_pass", "proof", "reason", "receipt", "resource")
+    __slots__ = (
+        "_explain", "_find", "_remedy", "action", "decision", "lets_pass", "proof", "reason", "receipt", "resource",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Denied:
         reason: str,
         lets_pass: bool,
         explain: Callable[[Audience], Explanation],
+        find: Callable[[], Remedy] | None = None,
     ) -> None:
         self.proof = proof
         self.action = action
@@ -86,6 +90,15 @@ class Denied:
         self.reason = reason
         self.lets_pass = lets_pass
         self._explain = explain
+        self._find = find
+        self._remedy: Remedy | None = None
+
+    @property
+    def remedy(self) -> Remedy:
+        """What would turn it, found when it is first asked for."""
+        if self._remedy is None:
+            self._remedy = NONE if self._find is None else self._find()
+        return self._remedy
 
     def explanation(self, audience: Audience = "caller") -> Explanation:
         """Why: to the caller, what concerns the caller's own attributes and request; to an auditor, all."""

@@ -109,6 +109,13 @@ class Engine:
             found = self._kinds[kind] = Sliced(self.bundle, kind)
         return found
 
+    def looked_at(self, kind: Kind) -> frozenset[str]:
+        """The names of all attributes that any policy for this kind of request looks at; none if there is no such kind."""
+        try:
+            return self.sliced(kind).looked_at
+        except MisfitError:
+            return frozenset()
+
     def decide(self, request: Request) -> Verdict:
         """The decision. Never raises for what a request holds: what cannot be decided is denied."""
         principal, resource = request.principal.ref, request.resource.ref

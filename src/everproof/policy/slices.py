@@ -152,6 +152,11 @@ class Sliced:
         return not any(facts.isdisjoint(self._reads[id_]) for id_ in reasons)
 
     @cached_property
+    def looked_at(self) -> frozenset[str]:
+        """The names of all attributes that any of the policies looks at."""
+        return frozenset[str]().union(*self._reads.values())
+
+    @cached_property
     def _forbids_read(self) -> frozenset[str]:
         binding = (one.id for one in self.policies if one.effect == "forbid" and not one.shadow)
         return frozenset[str]().union(*(self._reads[id_] for id_ in binding))
