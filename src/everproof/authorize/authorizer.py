@@ -177,7 +177,7 @@ class Authorizer:
             reason=decided.refusal,
             lets_pass=mode == "observe" and not kept.is_dead,
             explain=explain,
-            find=None if verdict.decision.allowed or kept.is_dead else find,
+            find=None if verdict.decision.allowed or kept.is_dead or self._refusal(proof, action) else find,
         )
 
     def _as_recorded_now(self, proof: Proof) -> Proof:

@@ -45,7 +45,7 @@ class AccessRequestHint(msgspec.Struct, frozen=True):
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """What would have it allowed. Where both are there, both are needed; where neither is, nothing of the kind helps."""
+    """What would have it allowed. Where both are there, both are needed; where neither is, nothing helps."""
 
     step_up: StepUp | None = None
     request: AccessRequestHint | None = None
