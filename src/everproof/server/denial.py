@@ -1,6 +1,6 @@
 """A denial as this server's own endpoints say it: 403, with what policy said and which entry records it."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,15 +15,9 @@ A = TypeVar("A", bound=Action)
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
 
-STEP_UP: Final = "insufficient_user_authentication"
-"""The code of what is denied for want of a factor: RFC 9470's own word."""
-
 
 class DeniedError(RefusedError):
-    """Policy said no. ``extra`` carries the explanation as data and the receipt, and what would help.
-
-    Where a factor would, it is the challenge of RFC 9470: the same request, once more, after it was shown.
-    """
+    """Policy said no. ``extra`` carries the explanation as data and the receipt, and what would help."""
 
     code = "denied"
 
@@ -35,11 +29,23 @@ class DeniedError(RefusedError):
             "receipt": msgspec.to_builtins(denied.receipt),
             **helps(denied),
         }
-        remedy = denied.remedy
-        if remedy.step_up is not None and remedy.request is None:
-            self.status = UnauthenticatedError.status
-            self.code = STEP_UP
-            self.headers = {"www-authenticate": challenge(remedy.step_up)}
+
+
+class StepUpError(DeniedError):
+    """Policy said: not before a factor was shown. The challenge is that of RFC 9470."""
+
+    code = "insufficient_user_authentication"
+    status = UnauthenticatedError.status
+
+    def __init__(self, denied: Denied, step_up: StepUp) -> None:
+        super().__init__(denied)
+        self.headers = {"www-authenticate": challenge(step_up)}
+
+
+def denial(denied: Denied) -> DeniedError:
+    """The error that says so: a challenge where a factor is all that is wanted, and else a refusal."""
+    step_up, request = denied.remedy.step_up, denied.remedy.request
+    return DeniedError(denied) if step_up is None or request is not None else StepUpError(denied, step_up)
 
 
 def challenge(step_up: StepUp) -> str:
@@ -107,8 +113,8 @@ def allowed(outcome: Allowed[A, R, T] | Denied) -> Allowed[A, R, T]:
     """The permission.
 
     Raises:
-        DeniedError: there is none.
+        DeniedError: there is none; a `StepUpError` where a factor is all that is wanted.
     """
     if isinstance(outcome, Denied):
-        raise DeniedError(outcome)
+        raise denial(outcome)
     return outcome
