@@ -8,7 +8,17 @@ import msgspec
 
 from everproof.authorize import Authorizer
 from everproof.identity.directory import Directory
-from everproof.identity.factors import SIGN_IN, Assertion, Factor, Factors, Kind, Method, Rejected, Shown, step_up_of
+from everproof.identity.factors import (
+    SIGN_IN,
+    Assertion,
+    Factor,
+    Factors,
+    Kind,
+    Method,
+    RejectedError,
+    Shown,
+    step_up_of,
+)
 from everproof.identity.factors.passkeys import Shown as PasskeyShown
 from everproof.identity.sessions import SESSION, Beginning, Session, Sessions
 from everproof.kernel.clock import Clock
@@ -218,7 +228,7 @@ class StepUpDoor:
         principal = self._directory.principal(shown.factor.person)
         passkey = shown.factor.passkey
         if principal is None or passkey is None:
-            raise Rejected("whoever this authenticator belongs to is disabled", todo="ask an administrator")
+            raise RejectedError("whoever this authenticator belongs to is disabled", todo="ask an administrator")
         return Proof(
             kind=PROOF, principal=principal, at=self._clock.now(), credential=passkey.lineage,
             claims={"factor": shown.factor.id, "user_verified": shown.asserted.user_verified},

@@ -6,7 +6,7 @@ from everproof.identity.factors.records import Factor, Kind, Method
 from everproof.identity.factors.room import SIGN_IN, CopiedError, Factors, Held, Shown, name_of, step_up_of
 from everproof.identity.factors.rules import Rules, rules_of
 from everproof.identity.factors.throttle import ThrottledError
-from everproof.identity.factors.webauthn import Assertion, NewCredential, Rejected
+from everproof.identity.factors.webauthn import Assertion, NewCredential, RejectedError
 
 __all__ = [
     "SIGN_IN",
@@ -20,7 +20,7 @@ __all__ = [
     "Kind",
     "Method",
     "NewCredential",
-    "Rejected",
+    "RejectedError",
     "Rules",
     "Secret",
     "Shown",

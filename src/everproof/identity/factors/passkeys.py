@@ -22,7 +22,7 @@ from everproof.identity.factors.webauthn import (
     Assertion,
     NewCredential,
     Registered,
-    Rejected,
+    RejectedError,
     RelyingParty,
     challenge_of,
     hash_of,
@@ -129,7 +129,7 @@ class Passkeys:
         challenge = self._challenges.read(challenge_of(response.response), _enrolling(kind, person, session))
         registered = self.party.registered(response, challenge=challenge.text, rules=self.rules)
         if kind == "passkey" and not registered.user_verified:
-            raise Rejected("the authenticator did not verify its user", todo="set a PIN, a finger or a face on it")
+            raise RejectedError("the authenticator did not verify its user", todo="set a PIN, a finger or a face on it")
         return Enrolling(kind, registered, response.response.transports, challenge)
 
     def settle(self, tx: Transaction, person: Ref, name: str, found: Enrolling) -> Factor:
@@ -203,14 +203,14 @@ class Passkeys:
             kept = store.find_credential(connection, hash_)
             handle = None if kept is None else store.handle_of(connection, kept.factor.person)
         if kept is None or (person is not None and kept.factor.person != person):
-            raise Rejected("this authenticator is not on record here", todo="use one that is, or another factor")
+            raise RejectedError("this authenticator is not on record here", todo="use one that is, or another factor")
         factor, passkey = kept.factor, kept.factor.passkey
         assert passkey is not None  # only these have a credential
         said = response.response.handle
         if (said is None and person is None) or (said and from_b64url(said) != handle):
-            raise Rejected("this authenticator knows somebody else by this credential")
+            raise RejectedError("this authenticator knows somebody else by this credential")
         if factor.state != "live":
-            raise Rejected(
+            raise RejectedError(
                 f"this {factor.kind.replace('-', ' ')} is suspended: {factor.suspended_for}",
                 todo="use another factor, remove this one and add it anew",
             )
@@ -222,9 +222,9 @@ class Passkeys:
     def _require_accepted(self, factor: Factor, passkey: Passkey, asserted: Asserted, *, alone: bool) -> None:
         verified = asserted.user_verified
         if not verified and (alone or factor.kind == "passkey" or self.rules.user_verification == "required"):
-            raise Rejected("the authenticator did not verify its user", todo="give it its PIN, finger or face")
+            raise RejectedError("the authenticator did not verify its user", todo="give it its PIN, finger or face")
         if asserted.backup_eligible != passkey.backup_eligible:
-            raise Rejected("the authenticator says otherwise than before whether it can be copied")
+            raise RejectedError("the authenticator says otherwise than before whether it can be copied")
         if asserted.backed_up and not self.rules.synced:
             raise RefusedError("passkeys that are kept in a cloud are not accepted here", todo="use a security key")
         made = not self.rules.roots or passkey.attested

@@ -130,10 +130,11 @@ class Asserted(msgspec.Struct, frozen=True, kw_only=True):
     backed_up: bool
 
 
-class Rejected(UnauthenticatedError):  # noqa: N818 - it is what happened to it
-    """What an authenticator sent does not hold."""
+class RejectedError(UnauthenticatedError):
+    """What an authenticator sent does not hold. Whoever sent it may be in a session, which stays."""
 
     code = "authenticator"
+    status = 403
 
 
 def challenge_of(response: AttestationResponse | AssertionResponse) -> str:
@@ -193,7 +194,9 @@ class RelyingParty:
         except Exception as error:  # a stranger's bytes in a library's hands: whatever it says, they do not hold
             raise _rejected(error) from error
         if found.credential_id != id_ or found.fmt not in FORMATS:
-            raise Rejected("the authenticator's answer is about another credential, or in a form that nobody reads")
+            raise RejectedError(
+                "the authenticator's answer is about another credential, or in a form that nobody reads"
+            )
         flags = parsed.auth_data.flags
         if rules.roots:
             require_attested(parsed, found.aaguid, rules)
@@ -252,13 +255,13 @@ class RelyingParty:
     def _require_here(self, response: AttestationResponse | AssertionResponse, type_: str, challenge: str) -> None:
         said = _client_data(response)
         if said.type != type_:
-            raise Rejected(f"this is an answer to {said.type[:32]!a}")
+            raise RejectedError(f"this is an answer to {said.type[:32]!a}")
         if said.challenge != challenge:
-            raise Rejected("this is an answer to another challenge")
+            raise RejectedError("this is an answer to another challenge")
         if said.origin != self.origin:
-            raise Rejected(f"this was made at {said.origin[:128]!a}, not here", todo=f"open {self.origin}")
+            raise RejectedError(f"this was made at {said.origin[:128]!a}, not here", todo=f"open {self.origin}")
         if said.cross_origin or said.top_origin is not None:
-            raise Rejected("this was made in a frame of another site", todo=f"open {self.origin} by itself")
+            raise RejectedError("this was made in a frame of another site", todo=f"open {self.origin} by itself")
 
 
 def _client_data(response: AttestationResponse | AssertionResponse) -> _ClientData:
@@ -289,14 +292,14 @@ def _require_key(cose: bytes) -> None:
         or (isinstance(key, rsa.RSAPublicKey) and key.key_size in RSA_BITS)
     )
     if not good:
-        raise Rejected("the authenticator's key is not one that is accepted")
+        raise RejectedError("the authenticator's key is not one that is accepted")
 
 
 def _rejected(error: Exception) -> UnauthenticatedError:
     if isinstance(error, UnauthenticatedError):
         return error
     why = str(error)[:200]
-    return Rejected(
+    return RejectedError(
         "the authenticator's answer does not hold" + (f": {why!a}" if why else ""),
         todo="try again, with the authenticator's PIN, finger or face where it asks for it",
     )
