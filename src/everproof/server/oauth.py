@@ -8,9 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from everproof.authorize import Authorizer, Denied, Outcome
 from everproof.identity.access_tokens import AccessTokens
-from everproof.identity.client_assertion import ASSERTION_TYPE
 from everproof.identity.dpop import Dpop, DpopError
-from everproof.identity.exchange import ACCESS_TOKEN, CLIENT_CREDENTIALS, EXCHANGE, JWT, Exchange, Plan, TokenReply
+from everproof.identity.exchange import EXCHANGE, Exchange, Plan, TokenReply
 from everproof.identity.introspection import INACTIVE, Introspection, find_token, introspect
 from everproof.identity.oauth import InvalidClientError, InvalidRequestError
 from everproof.identity.token_request import read_token_request
@@ -24,13 +23,9 @@ from everproof.server.http import BareRoute, Call, Reply, Route
 from everproof.server.http.body import form_pairs, read_body, require_media
 from everproof.server.http.call import FORM, picked, send_json
 from everproof.server.http.route import Declaration
+from everproof.server.provider.metadata import GRANTS, INTROSPECT, JWKS, REVOKE, TOKEN, metadata
 from everproof.server.resources import SERVER, credential_resource
 from everproof.storage import Transaction
-
-TOKEN: Final = "/oauth/token"  # noqa: S105 - an address
-INTROSPECT: Final = "/oauth/introspect"
-REVOKE: Final = "/oauth/revoke"
-JWKS: Final = "/jwks.json"
 
 MAX_FORM: Final = 64 * 1024
 """Bytes: two tokens of 16 kB and an assertion."""
@@ -44,9 +39,15 @@ _CACHED: Final = "public, max-age=300"
 
 
 class TokenForm(msgspec.Struct, frozen=True):
-    """A token request (RFC 6749, section 4.4; RFC 8693, section 2.1; RFC 7523, section 2.2)."""
+    """A token request (RFC 6749, sections 4.1 and 4.4; RFC 7523, section 2.2; RFC 8628; RFC 8693, section 2.1)."""
 
     grant_type: str
+    code: str = ""
+    redirect_uri: str = ""
+    code_verifier: str = ""
+    device_code: str = ""
+    refresh_token: str = ""
+    client_secret: str = ""
     subject_token: str = ""
     subject_token_type: str = ""
     actor_token: str = ""
@@ -90,6 +91,14 @@ class Revokes(Protocol):
         ...
 
 
+class Grants(Protocol):
+    """Answers token requests of further grants."""
+
+    async def token(self, scope: Scope, send: Send, pairs: list[tuple[str, str]]) -> None:
+        """Answer the request whose form has these fields."""
+        ...
+
+
 class UnauthorizedClientError(RefusedError):
     """Policy does not give this token to this caller."""
 
@@ -118,7 +127,9 @@ class OAuth:
         signing: SigningKeys,
         callers: Callers,
         issuer: str,
+        grants: Grants | None = None,
     ) -> None:
+        """``grants`` answers the grants of people who have signed in at a browser."""
         self._authorizer = authorizer
         self._exchange = exchange
         self._tokens = tokens
@@ -126,7 +137,8 @@ class OAuth:
         self._dpop = dpop
         self._signing = signing
         self._callers = callers
-        self._metadata = _metadata(issuer)
+        self._metadata = metadata(issuer)
+        self._grants = grants
         self._encode = msgspec.json.Encoder().encode
 
     def routes(self) -> list[Route | BareRoute]:
@@ -156,7 +168,11 @@ class OAuth:
     async def token(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Exchange what is presented for a token bound to the caller's key."""
         require_media(scope, FORM)
-        request = read_token_request(form_pairs(await read_body(scope, receive, limit=MAX_FORM)))
+        pairs = form_pairs(await read_body(scope, receive, limit=MAX_FORM))
+        request = read_token_request(pairs)
+        if request.grant_type in GRANTS and self._grants is not None:
+            await self._grants.token(scope, send, pairs)
+            return
         found = picked(scope, _SHOWN)
         dpop = found.get(b"dpop")
         plan = await self._exchange.prepare(
@@ -243,24 +259,3 @@ def error_form(path: str, error: Error) -> Reply | None:
 def _ascii(text: str) -> str:
     """``text`` in the characters that a description may have (RFC 6749, section 5.2)."""
     return "".join(one if " " <= one <= "~" else "?" for one in text.replace("\\", "/").replace('"', "'"))
-
-
-def _metadata(issuer: str) -> dict[str, Any]:
-    return {
-        "issuer": issuer,
-        "token_endpoint": issuer + TOKEN,
-        "jwks_uri": issuer + JWKS,
-        "introspection_endpoint": issuer + INTROSPECT,
-        "revocation_endpoint": issuer + REVOKE,
-        "grant_types_supported": [EXCHANGE, CLIENT_CREDENTIALS],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt", "tls_client_auth", "none"],
-        "tls_client_certificate_bound_access_tokens": True,
-        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
-        "client_assertion_types_supported": [ASSERTION_TYPE],
-        "subject_token_types_supported": [JWT, ACCESS_TOKEN],
-        "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
-        "response_types_supported": ["id_token"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
-        "service_documentation": f"{issuer}/openapi.json",
-    }

@@ -111,17 +111,20 @@ def take_code(
     return grant
 
 
-def settle_code(tx: Transaction, code: str, *, credential: str, sign_in: str | None) -> None:
-    """Remember what ``code`` gave.
+def require_unreplayed(tx: Transaction, code: str) -> None:
+    """Check that a code which was taken was not shown again since.
 
     Raises:
-        RefusedError: it has been used again since. Nothing was written.
+        RefusedError: it was.
     """
-    mark = hashed(code)
-    row = store.find_code(tx.connection, mark)
+    row = store.find_code(tx.connection, hashed(code))
     if row is None or row.replayed:
         raise RefusedError("the code was used twice", todo="begin again")
-    store.change_code(tx, mark, credential=credential, sign_in=sign_in)
+
+
+def settle_code(tx: Transaction, code: str, *, credential: str, sign_in: str | None) -> None:
+    """Remember what ``code`` gave."""
+    store.change_code(tx, hashed(code), credential=credential, sign_in=sign_in)
 
 
 def push(tx: Transaction, request: AuthorizationRequest) -> str:

@@ -45,6 +45,16 @@ def consent_of(connection: Connection, user: str, client: str) -> Consent | None
     return None if row is None else Consent(frozenset(row.scope.split()))
 
 
+def consents_of(connection: Connection, user: str) -> dict[str, Consent]:
+    """What ``user`` lets clients know, by the client."""
+    return {row.client: Consent(frozenset(row.scope.split())) for row in store.find_consents(connection, user)}
+
+
+def withdraw(tx: Transaction, user: str, client: str) -> bool:
+    """Let ``client`` know no more; False where it might know nothing."""
+    return store.remove_consent(tx, user, client)
+
+
 def ask(tx: Transaction, session: Session, question: Question) -> str:
     """Put a question on record; its id."""
     id_ = new_id("req")

@@ -7,7 +7,7 @@ import msgspec
 
 from everproof.identity.access_tokens import Grant
 from everproof.identity.credentials import Credentials
-from everproof.identity.exchange import Exchange, TokenReply, in_session
+from everproof.identity.exchange import Exchange, Plan, TokenReply
 from everproof.identity.provider import assurance, renewals
 from everproof.identity.provider.clients import CLI, Client
 from everproof.identity.provider.sign_ins import SignIns
@@ -142,8 +142,11 @@ class Issuing:
         """A token for this server in a session of the command line, bound to its key."""
         proof = Proof(
             kind=SESSION, principal=principal, at=session.authenticated, credential=session.id, key=session.key,
-            expires=session.expires,
+            expires=session.expires, claims={"session": session.id},
         )  # fmt: skip
+        return self._exchange.issue(tx, self.renewal(proof))
+
+    def renewal(self, proof: Proof) -> Plan:
+        """What a session of the command line asks for: a token for this server, which ends with it."""
         request = TokenRequest(grant_type="login", lifetime=CLI_LIFETIME)
-        plan = self._exchange.plan(request, proof, source=None, client=CLI, latest=session.expires, recorded=True)
-        return self._exchange.issue(tx, in_session(plan, session.id))
+        return self._exchange.plan(request, proof, source=None, client=CLI, latest=None, recorded=True)

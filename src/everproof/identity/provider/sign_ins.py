@@ -98,12 +98,21 @@ class SignIns:
         tx.publish(TOPIC, id_, msgspec.json.encode([session.id, session.principal.id]))
         return id_
 
+    def is_of(self, sid: str, session: str) -> bool:
+        """Whether ``sid`` is what a client knows ``session`` by. A query."""
+        with self._storage.reading() as connection:
+            return any(row.session == session for row in store.untold_sign_ins(connection, ids=[sid]))
+
     def end(
         self, tx: Transaction, *, sessions: Iterable[str] = (), users: Iterable[str] = (), ids: Iterable[str] = ()
     ) -> list[str]:
         """Let the clients of these sign-ins be told that they are over; the jobs that do it."""
         rows = store.untold_sign_ins(tx.connection, sessions=sessions, users=users, ids=ids)
         return self._enqueue(tx, rows)
+
+    def end_at(self, tx: Transaction, user: str, client: str) -> list[str]:
+        """Let ``client`` be told that the sign-ins of a person are over; the jobs that do it."""
+        return self._enqueue(tx, store.sign_ins_at(tx.connection, user, client))
 
     def _enqueue(self, tx: Transaction, rows: list[Any]) -> list[str]:
         store.mark_told(tx, [row.id for row in rows])

@@ -162,6 +162,17 @@ def find_consent(connection: Connection, user: str, client: str) -> Row[Any] | N
     return connection.execute(select(consents).where(consents.c.user == user, consents.c.client == client)).first()
 
 
+def find_consents(connection: Connection, user: str) -> list[Row[Any]]:
+    """What a person lets clients know."""
+    return list(connection.execute(select(consents).where(consents.c.user == user).order_by(consents.c.client)))
+
+
+def remove_consent(tx: Transaction, user: str, client: str) -> bool:
+    """Let a client know no more of a person; False where it might know nothing."""
+    gone = delete(consents).where(consents.c.user == user, consents.c.client == client)
+    return tx.connection.execute(gone).rowcount == 1
+
+
 def put_consent(tx: Transaction, user: str, client: str, scope: str) -> None:
     """Let a client know this of a person from now on."""
     tx.connection.execute(delete(consents).where(consents.c.user == user, consents.c.client == client))
@@ -194,6 +205,12 @@ def find_sign_in(connection: Connection, session: str, client: str) -> str | Non
         sign_ins.c.session == session, sign_ins.c.client == client, sign_ins.c.told.is_(None)
     )
     return connection.scalar(found)
+
+
+def sign_ins_at(connection: Connection, user: str, client: str) -> list[Row[Any]]:
+    """The sign-ins of a person to a client whose end it was not told."""
+    found = select(sign_ins).where(sign_ins.c.user == user, sign_ins.c.client == client, sign_ins.c.told.is_(None))
+    return list(connection.execute(found))
 
 
 def untold_sign_ins(

@@ -1,0 +1,1 @@
+"""The provider's doors: what clients, their users' browsers and devices ask."""
