@@ -13,6 +13,7 @@ from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
 from everproof.identity.factors import Factors, rules_of
 from everproof.identity.outbound import Outbound
+from everproof.identity.provider import Provider, clients_of
 from everproof.identity.recipients import recipients
 from everproof.identity.sessions import SessionFacts
 from everproof.identity.sign_on import read_sign_on
@@ -89,6 +90,15 @@ class Everproof:
             notices=self.notices,
             issuer=settings.issuer,
         )
+        self.provider = Provider(
+            storage,
+            self.signing,
+            self.identity,
+            self.work,
+            outbound,
+            issuer=settings.issuer,
+            token_endpoint=f"{settings.issuer}/oauth/token",
+        )
         self.runs = Runs(storage, self.identity, issuer=settings.issuer)
         bundle = ruling(storage)
         self.authorizer = Authorizer(
@@ -110,6 +120,7 @@ class Everproof:
             doors_of(bundle.files)
             rules_of(bundle.files)
             people_of(bundle.files)
+            clients_of(bundle.files)
             rules_of(bundle)
             load_routes(bundle.files, bundle.schema)
 
@@ -118,6 +129,7 @@ class Everproof:
             self.identity.sign_on.trust(read_sign_on(bundle.files, providers))
             self.work.effects.rules = approvals_of(bundle.files)
             self.factors.follow(bundle.files)
+            self.provider.clients.follow(clients_of(bundle.files))
 
         def settle(tx: Transaction, bundle: Bundle) -> None:
             apply_people(tx, people_of(bundle.files))
@@ -149,6 +161,7 @@ class Everproof:
         self.containment.register(self.repository_tokens.reach)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
         self._upkeep.let_forget(self.runs.forget)
+        self._upkeep.let_forget(lambda tx, _before: self.provider.forget(tx))
 
     def _tell(self, tx: Transaction, notice: Notice) -> None:
         self.notices.send(tx, notice)
@@ -176,6 +189,7 @@ class Everproof:
     async def start(self) -> None:
         """Begin to decide and to record."""
         await self.storage.start()
+        await self.storage.write(self.provider.sign_ins.schedule)
         await self.ledger.start()
         await self._upkeep.start()
         await self.repository_tokens.start()

@@ -27,6 +27,7 @@ from everproof.server.ledger import LedgerDoor
 from everproof.server.oauth import OAuth
 from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
+from everproof.server.provider.routes import ProviderDoors
 from everproof.server.repositories import RepositoriesDoor
 from everproof.server.runs import RunsDoor
 from everproof.server.sign_on import SignOnDoor
@@ -85,6 +86,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         prove=callers.prove,
         vouch=lambda caller, subject: vouched(identity.directory, caller, subject, clock.now()),
     )
+    provider = ProviderDoors(app, callers, browser)
     tokens = OAuth(
         authorizer=app.authorizer,
         exchange=identity.exchange,
@@ -94,6 +96,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         signing=app.signing,
         callers=callers,
         issuer=settings.issuer,
+        grants=provider.grants,
     )
     stepping_up = StepUpDoor(
         app.authorizer,
@@ -127,6 +130,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
     )
     app.bundles.follow(gateway.follow)
     routes: list[Route | BareRoute] = [
+        *provider.routes(),
         *health.routes(),
         *questions.routes(),
         *searches.routes(),
