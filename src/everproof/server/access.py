@@ -10,7 +10,7 @@ from everproof.access.incident_store import Incident
 from everproof.access.records import State
 from everproof.authorize import Denied
 from everproof.server.caller import Callers
-from everproof.server.denial import DeniedError, allowed
+from everproof.server.denial import allowed, denial
 from everproof.server.http import Call, Route
 
 T = TypeVar("T")
@@ -179,5 +179,5 @@ def listed(outcome: list[T] | Denied) -> list[T]:
         DeniedError: policy lets nobody look.
     """
     if isinstance(outcome, Denied):
-        raise DeniedError(outcome)
+        raise denial(outcome)
     return outcome

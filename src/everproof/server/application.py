@@ -30,6 +30,7 @@ from everproof.server.policy_apply import ApplyDoor
 from everproof.server.provider.routes import ProviderDoors
 from everproof.server.repositories import RepositoriesDoor
 from everproof.server.runs import RunsDoor
+from everproof.server.sessions import SessionsDoor
 from everproof.server.sign_on import SignOnDoor
 from everproof.server.step_up import StepUpDoor
 from everproof.server.tlog import Tlog
@@ -151,6 +152,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
         *AccessDoor(app.access, callers).routes(),
         *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
+        *SessionsDoor(app.authorizer, identity, callers, browser, app.storage).routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
     ]

@@ -26,7 +26,7 @@ from everproof.ledger import LedgerView
 from everproof.policy import Bundle
 from everproof.policy.replay_bound import Bound, bound_of
 from everproof.server.caller import Callers
-from everproof.server.denial import DeniedError, allowed
+from everproof.server.denial import DeniedError, allowed, denial
 from everproof.server.http import Call, Route
 from everproof.server.resources import LEDGER
 from everproof.storage import Transaction
@@ -262,7 +262,7 @@ class ApplyDoor:
         )
         assert isinstance(outcome, Denied)
         if not outcome.decision.allowed:
-            raise DeniedError(outcome)
+            raise denial(outcome)
         raise NotAppliedError(outcome, refusal.todo, await self._shown(replay, caller))
 
     async def _shown(self, replay: Replay | None, caller: Proof) -> Replay | None:
