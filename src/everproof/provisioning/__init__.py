@@ -1,5 +1,6 @@
 """Joiners, movers and leavers, and what they are members of elsewhere."""
 
 from everproof.provisioning.reach import AtOnce, Item, Kind, Movement, Reach
+from everproof.provisioning.room import Provisioning
 
-__all__ = ["AtOnce", "Item", "Kind", "Movement", "Reach"]
+__all__ = ["AtOnce", "Item", "Kind", "Movement", "Provisioning", "Reach"]

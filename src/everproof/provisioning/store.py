@@ -1,7 +1,7 @@
 """The tables of what provisioners keep here, and the only statements over them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -140,7 +140,7 @@ def members_of(connection: Connection, teams: Sequence[str]) -> Iterator[Stored]
             .where(members.c.team.in_(teams[at : at + AT_ONCE]))
             .order_by(members.c.member)
         )
-        yield from connection.execute(found).all()
+        yield from cast("Iterator[Stored]", connection.execute(found))
 
 
 def teams_of(connection: Connection, ids: Sequence[str]) -> Iterator[Stored]:
@@ -152,7 +152,7 @@ def teams_of(connection: Connection, ids: Sequence[str]) -> Iterator[Stored]:
             .where(members.c.member.in_(ids[at : at + AT_ONCE]))
             .order_by(members.c.team)
         )
-        yield from connection.execute(found).all()
+        yield from cast("Iterator[Stored]", connection.execute(found))
 
 
 def member_ids(connection: Connection, team: str) -> set[str]:
