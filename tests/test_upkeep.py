@@ -5,8 +5,9 @@ import msgspec
 import pytest
 
 from everproof.app import Everproof
+from everproof.authorize.attempts import EVENT_KIND
 from everproof.kernel.settings import Settings
-from everproof.upkeep import EVENT_KIND, Upkeep
+from everproof.upkeep import Upkeep
 from tests.conftest import SettableClock
 
 
