@@ -2,7 +2,7 @@
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from everproof.access import Access, rules_of
+from everproof.access import Access, access_rules
 from everproof.authorize import Authorizer
 from everproof.authorize.attempts import Attempts
 from everproof.authorize.bundles import Bundles, ruling
@@ -28,6 +28,7 @@ from everproof.ledger import Ledger
 from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnesses, read_policy
 from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
+from everproof.provisioning import Provisioning
 from everproof.response import Containment
 from everproof.routes import load_routes
 from everproof.secrets import RepositoryTokens
@@ -121,7 +122,7 @@ class Everproof:
             rules_of(bundle.files)
             people_of(bundle.files)
             clients_of(bundle.files)
-            rules_of(bundle)
+            access_rules(bundle)
             load_routes(bundle.files, bundle.schema)
 
         def follow(bundle: Bundle) -> None:
@@ -138,6 +139,7 @@ class Everproof:
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self.changes = Changes(storage)
+        self.provisioning = Provisioning(self.keyring)
         self.access = Access(
             storage,
             authorizer=self.authorizer,
@@ -145,6 +147,7 @@ class Everproof:
             ledger=self.ledger,
             work=self.work,
             bundle=bundle,
+            issuer=settings.issuer,
             tell=self._tell,
         )
         self.bundles.follow(self.access.follow)
