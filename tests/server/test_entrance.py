@@ -206,14 +206,6 @@ async def test_everyone_revokes_their_own_credential_and_no_others(site: Site, a
     assert (await service.send("GET", "/v1/identity/me")).status == 401
 
 
-async def test_the_page_of_a_link_holds_no_secret_and_runs_nothing(site: Site) -> None:
-    page = await call(site.doors, "GET", "/enrol")
-    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert page.headers["content-security-policy"].startswith("default-src 'none'")
-    assert page.headers["referrer-policy"] == "no-referrer"
-    assert b"<script" not in page.body
-
-
 async def test_a_person_asks_only_about_themselves_and_a_point_about_others(site: Site, admin: Client) -> None:
     question = {
         "subject": {"type": "User", "id": "alice"},

@@ -5,15 +5,17 @@ from typing import Final
 from everproof import __version__
 from everproof.app import Everproof
 from everproof.identity.vouching import vouched
-from everproof.server import authzen, oauth, sign_on
+from everproof.server import authzen, oauth, scim, sign_on
 from everproof.server.access import AccessDoor
 from everproof.server.authzen import AuthZEN
 from everproof.server.authzen_candidates import Candidates
 from everproof.server.authzen_pages import PageTokens
 from everproof.server.authzen_search import SEARCHES, AuthZENSearch
 from everproof.server.browser import Browser
+from everproof.server.break_glass import BreakGlassDoor
 from everproof.server.caller import Callers
 from everproof.server.changes import ChangesDoor
+from everproof.server.console import Console
 from everproof.server.contain import ContainDoor
 from everproof.server.entrance import Entrance
 from everproof.server.factors import FactorsDoor
@@ -42,16 +44,18 @@ TITLE: Final = "Everproof"
 
 def application(app: Everproof) -> Application:
     """The application of ``app``, for every socket alike."""
+    routes, console = _routes(app)
     return Application(
-        _routes(app),
+        routes,
         title=TITLE,
         version=__version__,
-        forms=[authzen.error_form, oauth.error_form, sign_on.error_form],
+        pages=console.error,
+        forms=[authzen.error_form, oauth.error_form, sign_on.error_form, scim.error_form],
         noted=app.attempts.note,
     )
 
 
-def _routes(app: Everproof) -> list[Route | BareRoute]:
+def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
     settings, identity, clock = app.settings, app.identity, app.storage.clock
     browser = Browser(
         identity.sessions, clock, issuer=settings.issuer, key=app.signing.derived("everproof/sessions/v1")
@@ -65,7 +69,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         browser=browser,
     )
     health = Health(
-        {"ledger": app.ledger.trouble, "storage": app.storage.trouble}, warnings={"witnesses": app.ledger.warning}
+        {"ledger": app.ledger.trouble, "storage": app.storage.trouble}, warnings={"witnesses": app.ledger.warning, "break-glass": app.access.break_glass.warning}
     )
     questions = AuthZEN(
         app.authorizer,
@@ -130,6 +134,7 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         noted=app.attempts.note,
     )
     app.bundles.follow(gateway.follow)
+    console = Console(app, callers, browser, step_up=stepping_up)
     routes: list[Route | BareRoute] = [
         *provider.routes(),
         *health.routes(),
@@ -145,16 +150,29 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
         ).routes(),
         *policy.routes(),
         *WorkDoor(app.work, app.authorizer, callers, app.storage).routes(),
+        *scim.ScimDoor(
+            authorizer=app.authorizer,
+            identity=identity,
+            provisioning=app.provisioning,
+            callers=callers,
+            storage=app.storage,
+            signing=app.signing,
+            clock=clock,
+            issuer=settings.issuer,
+            dialects={},
+        ).routes(),
         *ContainDoor(app.containment, app.authorizer, identity.directory, callers, app.storage).routes(),
         *applying.routes(),
         *gateway.routes(),
         *RunsDoor(app.authorizer, app.runs, callers, identity.dpop, issuer=settings.issuer).routes(),
         *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
         *AccessDoor(app.access, callers).routes(),
+        *BreakGlassDoor(app.access, callers).routes(),
         *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
         *SessionsDoor(app.authorizer, identity, callers, browser, app.storage).routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
+        *console.routes(),
     ]
     if app.witness is not None:
         routes += WitnessDoor(app.witness).routes()
@@ -167,4 +185,4 @@ def _routes(app: Everproof) -> list[Route | BareRoute]:
             mode=lambda: app.bundles.mode("git"),
         )
         routes += git_routes(door)
-    return routes
+    return routes, console

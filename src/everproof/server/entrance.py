@@ -40,17 +40,6 @@ DAY_SECONDS: Final = 24 * 3600
 HOUR_SECONDS: Final = 3600
 WEEK_SECONDS: Final = 7 * DAY_SECONDS
 
-HTML: Final = "text/html; charset=utf-8"
-PAGE: Final = b"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Everproof: enrol</title>
-<h1>You are invited</h1>
-<p>In a terminal, with the whole address of this page:</p>
-<pre>everproof login --enrol 'ADDRESS'</pre>
-<p>It enrols the SSH key that you sign commits with. The address is good once.</p>
-</html>
-"""
-"""The secret stands behind the ``#`` of the address, so no server is sent it."""
-
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=500)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=WEEK_SECONDS)]
@@ -127,7 +116,6 @@ class Entrance:
         own: dict[str, Any] = {"door": "entrance", "status": 201}
         pem = "application/pem-certificate-chain"
         return [
-            Route("GET", "/enrol", self.page, door="entrance", needs_proof=False, media=HTML),
             Route("GET", "/ca.pem", self.ca, door="entrance", needs_proof=False, media=pem, problems=(404,)),
             Route("POST", f"{LOGIN}/challenge", self.login_challenge, door="entrance", needs_proof=False),
             Route("POST", LOGIN, self.login, **public),
@@ -137,10 +125,6 @@ class Entrance:
             Route("POST", "/v1/identity/invitations", self.invite, **own),
             Route("POST", "/v1/identity/join-tokens", self.join_token, **own),
         ]
-
-    async def page(self) -> Reply:
-        """What a link shows to someone who opens it in a browser."""
-        return Reply(PAGE, media=HTML)
 
     async def ca(self) -> Reply:
         """The certificate authority of this server's own certificate, to be believed by its fingerprint alone."""

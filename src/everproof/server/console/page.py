@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from everproof.kernel.words import Ref
@@ -45,11 +44,16 @@ DAY: Final = 24 * HOUR
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
     found = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
     )
-    found.filters.update(when=when, span=span, named=named, iso=iso, plainly=plainly, agent=agent, query=lambda text: quote(str(text), safe=""))
+    for filter_ in (when, iso, span, named, agent, query):
+        found.filters[filter_.__name__] = filter_
     found.globals.update(asset=address, ways=WAYS)
     return found
 
@@ -110,11 +114,9 @@ def named(ref: Ref | str) -> str:
     return ref.id if ref.type == "User" else f"{ref.type} {ref.id}"
 
 
-def plainly(value: Any) -> str:
-    """A value that a condition looked at, as policy writes it."""
-    if isinstance(value, str):
-        return value
-    return msgspec.json.encode(value).decode()
+def query(text: str) -> str:
+    """``text`` as it stands in an address."""
+    return quote(str(text), safe="")
 
 
 _BROWSERS: Final = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))

@@ -5,6 +5,8 @@
  * What comes back is only ever shown as text: nothing here, or in any module of the pages, makes markup of it.
  */
 
+import { renew } from "./session-key.js";
+
 /** What the server says when it does not do what it was asked (RFC 9457). */
 export class Problem extends Error {
   /**
@@ -25,9 +27,10 @@ export class Problem extends Error {
  * @param {string} method
  * @param {string} path
  * @param {object} [body]
+ * @param {boolean} [again] whether to renew the session's cookie where it has run out, and ask again
  * @returns {Promise<any>}
  */
-export async function ask(method, path, body) {
+export async function ask(method, path, body, again = true) {
   const answer = await fetch(path, {
     method,
     credentials: "same-origin",
@@ -44,6 +47,9 @@ export async function ask(method, path, body) {
     throw new Problem(answer.status, { detail: `the server answered ${answer.status}, and not in words` });
   }
   if (!answer.ok) {
+    if (found.code === "session-key-wanted" && again && (await renew())) {
+      return ask(method, path, body, false);
+    }
     throw new Problem(answer.status, found);
   }
   return found;

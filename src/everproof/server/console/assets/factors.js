@@ -1,20 +1,23 @@
 // @ts-check
-/** Enrol a passkey or a security key. */
+/** Add a passkey or a security key. */
 
 import { ask } from "./ask.js";
 import { able, make } from "./passkeys.js";
 import { find, press } from "./press.js";
 
 const place = find("[data-passkey]");
-const button = place?.querySelector("button");
 const name = place?.querySelector("input");
 
-if (place && button && name && able) {
+if (place && name && able) {
   place.hidden = false;
-  press(button, find("[data-said]"), async () => {
-    const asked = await ask("POST", "/v1/factors/passkeys/options", {});
-    const response = await make(asked.options ?? asked);
-    await ask("POST", "/v1/factors/passkeys", { name: name.value.trim() || "passkey", response });
-    location.assign("/factors?said=added");
-  });
+  for (const button of place.querySelectorAll("button")) {
+    const kind = button.dataset.kind ?? "passkey";
+    press(button, find("[data-said]"), async () => {
+      const { options } = await ask("POST", "/v1/factors/passkeys/options", { kind });
+      const credential = await make(options);
+      const chosen = name.value.trim() || (kind === "passkey" ? "passkey" : "security key");
+      await ask("POST", "/v1/factors/passkeys", { kind, name: chosen, credential });
+      location.assign("/factors?said=added");
+    });
+  }
 }

@@ -12,7 +12,7 @@ export const able =
  * @returns {Promise<object>} for the server, as JSON
  */
 export async function show(options) {
-  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options.publicKey ?? options);
+  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
   return plainly(await navigator.credentials.get({ publicKey }));
 }
 
@@ -23,7 +23,7 @@ export async function show(options) {
  * @returns {Promise<object>} for the server, as JSON
  */
 export async function make(options) {
-  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options.publicKey ?? options);
+  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
   return plainly(await navigator.credentials.create({ publicKey }));
 }
 

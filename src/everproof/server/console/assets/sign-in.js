@@ -13,8 +13,8 @@ if (place && button && able) {
   place.hidden = false;
   press(button, status, async () => {
     const asked = await ask("POST", "/v1/login/passkey/options", {});
-    const response = await show(asked.options ?? asked);
-    await ask("POST", "/v1/login/passkey", { response });
+    const credential = await show(asked.options);
+    await ask("POST", "/v1/login/passkey", { credential });
     go(button.dataset.next);
   });
 }

@@ -14,8 +14,8 @@ if (place && button && able) {
   const session = place.dataset.session || undefined;
   press(button, status, async () => {
     const asked = await ask("POST", "/v1/step-up/options", session ? { session } : {});
-    const response = await show(asked.options ?? asked);
-    await ask("POST", "/v1/step-up", { ...(session ? { session } : {}), method: "passkey", response });
+    const credential = await show(asked.options);
+    await ask("POST", "/v1/step-up", { ...(session ? { session } : {}), method: "passkey", credential });
     go(place.dataset.next);
   });
 }
