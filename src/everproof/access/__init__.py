@@ -4,7 +4,7 @@ from everproof.access.hints import request_command, request_page
 from everproof.access.records import GrantRecord, RequestRecord, Wanted
 from everproof.access.requests import Query
 from everproof.access.room import Access
-from everproof.access.rules import rules_of
+from everproof.access.rules import access_rules
 
 __all__ = [
     "Access",
@@ -12,7 +12,7 @@ __all__ = [
     "Query",
     "RequestRecord",
     "Wanted",
+    "access_rules",
     "request_command",
     "request_page",
-    "rules_of",
 ]

@@ -1,9 +1,11 @@
 """What people are told of requests and grants."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from everproof.access.kit_store import Kit
 from everproof.access.records import GrantRecord, RequestRecord
+from everproof.identity.records import ADMINISTRATORS
 from everproof.kernel.words import Ref
 from everproof.storage import Transaction
 from everproof.work.notices import Notice
@@ -67,6 +69,22 @@ def given_back(grant: GrantRecord) -> Notice:
         text=text,
         link=_link(grant.request) if grant.request.startswith("req_") else "",
         key=f"{grant.id}:ended",
+    )
+
+
+def broken(kit: Kit, ends: datetime) -> Notice:
+    """To every administrator, and to both whose halves were used: break-glass is open."""
+    people = " and ".join(one.id for one in kit.people)
+    return Notice(
+        to=(Ref("Group", ADMINISTRATORS), *kit.people),
+        subject=f"Break-glass was opened by {people}",
+        text=(
+            f"With the halves of {people}, {kit.id} opened {', '.join(kit.actions)} on {kit.resource} until "
+            f"{ends:%Y-%m-%d %H:%M:%S} UTC.\nReason: {kit.reason}\n"
+            f"Not right? everproof contain {kit.grant}\nTo be reviewed: everproof break-glass review {kit.id}"
+        ),
+        link="/access",
+        key=f"{kit.id}:opened",
     )
 
 

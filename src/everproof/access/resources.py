@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from everproof.access.kit_store import Kit
 from everproof.access.records import Answer, Body, GrantRecord
 from everproof.authorize.facts import entity
 from everproof.kernel.words import MAIN_SPACE, Ref, Resource
@@ -39,6 +40,19 @@ def of_grant(grant: GrantRecord, body: Body | None) -> Resource:
     if body is not None:
         attributes |= {"owners": _entities(body.owners, "User"), "owner_groups": _entities(body.owners, "Group")}
     return Resource(ref=Ref("Grant", grant.id), attributes=attributes, parents=(MAIN_SPACE,))
+
+
+def of_kit(kit: Kit, *, named: bool = True) -> Resource:
+    """A kit of break-glass. Where it is made or withdrawn nobody is its owner: being named for one makes none."""
+    attributes = {
+        "action": " ".join(kit.actions),
+        "duration": kit.seconds,
+        "resource_type": kit.resource.type,
+        "resource_id": kit.resource.id,
+        "break_glass": True,
+        "owners": _entities(kit.people, "User") if named else [],
+    }
+    return Resource(ref=Ref("Grant", kit.id), attributes=attributes, parents=(MAIN_SPACE,))
 
 
 def of_person(asker: Ref) -> Resource:

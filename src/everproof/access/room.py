@@ -9,6 +9,7 @@ import structlog
 
 from everproof.access import store
 from everproof.access.approval import Approval
+from everproof.access.break_glass import BreakGlass
 from everproof.access.facts import AccessFacts
 from everproof.access.grants import Grants
 from everproof.access.incidents import Incidents
@@ -16,7 +17,7 @@ from everproof.access.notices import Tell, answered, given_back
 from everproof.access.reading import read_request
 from everproof.access.records import RequestRecord
 from everproof.access.requests import Requests
-from everproof.access.rules import Rules, rules_of
+from everproof.access.rules import Rules, access_rules
 from everproof.authorize import Authorizer
 from everproof.identity import Identity
 from everproof.identity.credentials import TOPIC as REVOKED
@@ -47,18 +48,20 @@ class Access:
         ledger: Ledger,
         work: Work,
         bundle: Bundle,
+        issuer: str,
         tell: Tell,
     ) -> None:
         self._storage = storage
         self._work = work
         self._tell = tell
-        self._rules = rules_of(bundle)
+        self._rules = access_rules(bundle)
         self.grants = Grants(storage, ledger, identity.credentials)
         self.incidents = Incidents(storage, authorizer)
         approval = Approval(storage, authorizer, identity.credentials, self.grants, lambda: self._rules)
         self.requests = Requests(
             storage, authorizer, approval, self.grants, rules=lambda: self._rules, tell=tell
         )  # fmt: skip
+        self.break_glass = BreakGlass(storage, authorizer, identity, self.grants, issuer=issuer, tell=tell)
         authorizer.register(AccessFacts(self.grants, self.incidents, lambda: self._rules))
         work.register(SWEEP, self._sweep)
         storage.subscribe(REVOKED, self._hear, decides=False)
@@ -80,7 +83,7 @@ class Access:
 
     def follow(self, bundle: Bundle) -> None:
         """Go by the rules of ``bundle`` from now on. They have been read before it came to rule."""
-        self._rules = rules_of(bundle)
+        self._rules = access_rules(bundle)
 
     async def start(self) -> None:
         """Begin to put on record what is over."""

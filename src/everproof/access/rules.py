@@ -104,7 +104,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return next((one for one in self.rules if one.fits(principal, action, resource)), None)
 
 
-def rules_of(bundle: Bundle) -> Rules:
+def access_rules(bundle: Bundle) -> Rules:
     """The rules of ``bundle``.
 
     Raises:

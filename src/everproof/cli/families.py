@@ -25,7 +25,7 @@ class _Families(TyperGroup):
             ctx.fail(f"There is no command {cmd_name!r}. {hint}")
         if self._listing:
             return TyperCommand(cmd_name, help=FAMILIES[cmd_name])
-        family = importlib.import_module(f"everproof.cli.{cmd_name}").app
+        family = importlib.import_module(f"everproof.cli.{cmd_name.replace('-', '_')}").app
         family.rich_markup_mode = None  # help is drawn without rich, which takes longer to load than all the rest
         family._add_completion = False  # noqa: SLF001 - what Typer(add_completion=False) sets, here for all families
         command = typer.main.get_command(family)

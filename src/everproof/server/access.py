@@ -70,9 +70,10 @@ class RequestPage(msgspec.Struct, frozen=True):
 
 
 class GrantPage(msgspec.Struct, frozen=True):
-    """Grants."""
+    """Grants; ``open`` is what is left to be done about break-glass."""
 
     grants: tuple[GrantRecord, ...]
+    open: tuple[str, ...] = ()
 
 
 class IncidentPage(msgspec.Struct, frozen=True):
@@ -149,9 +150,8 @@ class AccessDoor:
     async def grants(self, call: Call, query: GrantQuery) -> GrantPage:
         """List the grants that the caller may see."""
         proof = self._callers.prove(call.scope)
-        return GrantPage(
-            tuple(listed(await self._requests.grants(proof, principal=query.principal, over=query.over)))
-        )  # fmt: skip
+        found = listed(await self._requests.grants(proof, principal=query.principal, over=query.over))
+        return GrantPage(tuple(found), tuple(self._access.break_glass.left()))
 
     async def revoke(self, call: Call, id: str, query: Revoking) -> GrantRecord:  # noqa: A002 - as above
         """Take a grant back: from now on it opens nothing."""

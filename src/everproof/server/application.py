@@ -13,6 +13,7 @@ from everproof.server.authzen_pages import PageTokens
 from everproof.server.authzen_search import SEARCHES, AuthZENSearch
 from everproof.server.browser import Browser
 from everproof.server.break_glass import BreakGlassDoor
+from everproof.server.break_glass import BreakGlassDoor
 from everproof.server.caller import Callers
 from everproof.server.changes import ChangesDoor
 from everproof.server.console import Console
@@ -167,6 +168,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *RunsDoor(app.authorizer, app.runs, callers, identity.dpop, issuer=settings.issuer).routes(),
         *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
         *AccessDoor(app.access, callers).routes(),
+        *BreakGlassDoor(app.access, callers).routes(),
         *BreakGlassDoor(app.access, callers).routes(),
         *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
         *SessionsDoor(app.authorizer, identity, callers, browser, app.storage).routes(),
