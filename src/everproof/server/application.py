@@ -13,7 +13,6 @@ from everproof.server.authzen_pages import PageTokens
 from everproof.server.authzen_search import SEARCHES, AuthZENSearch
 from everproof.server.browser import Browser
 from everproof.server.break_glass import BreakGlassDoor
-from everproof.server.break_glass import BreakGlassDoor
 from everproof.server.caller import Callers
 from everproof.server.changes import ChangesDoor
 from everproof.server.console import Console
@@ -70,7 +69,8 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         browser=browser,
     )
     health = Health(
-        {"ledger": app.ledger.trouble, "storage": app.storage.trouble}, warnings={"witnesses": app.ledger.warning, "break-glass": app.access.break_glass.warning}
+        {"ledger": app.ledger.trouble, "storage": app.storage.trouble},
+        warnings={"witnesses": app.ledger.warning, "break-glass": app.access.break_glass.warning},
     )
     questions = AuthZEN(
         app.authorizer,
@@ -168,7 +168,6 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *RunsDoor(app.authorizer, app.runs, callers, identity.dpop, issuer=settings.issuer).routes(),
         *RepositoriesDoor(app.authorizer, app.repository_tokens, callers, clock).routes(),
         *AccessDoor(app.access, callers).routes(),
-        *BreakGlassDoor(app.access, callers).routes(),
         *BreakGlassDoor(app.access, callers).routes(),
         *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
         *SessionsDoor(app.authorizer, identity, callers, browser, app.storage).routes(),
