@@ -1,7 +1,6 @@
 """GitHub: tokens of an App's installation, narrowed to one repository and to the permissions that were asked for.
 
-docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App", "Create an installation access token for an app",
-"Revoke an installation access token".
+docs.github.com, "Create an installation access token for an app", "Revoke an installation access token".
 """
 
 import re
@@ -10,27 +9,18 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from everproof.identity.outbound import Answer, Outbound
+from everproof.integrations.github.app import API, BEHIND, AppKey, headers_of
 from everproof.integrations.immutable_ids import NUMBER
-from everproof.integrations.secret_source import SecretError, SecretSource
-from everproof.kernel.canonical import b64url
+from everproof.integrations.secret_source import SecretSource
 from everproof.kernel.errors import InputError
 from everproof.secrets import Access, HostError, Minted, NotMadeError, TokenText
 
-API: Final = "https://api.github.com"
 ISSUER: Final = "https://token.actions.githubusercontent.com"
-VERSION: Final = "2022-11-28"
 
 LIFETIME: Final = timedelta(hours=1)
 """Of every installation token: GitHub lets nobody choose."""
-BEHIND: Final = timedelta(seconds=60)
-"""``iat`` lies so far back, as GitHub advises, for clocks that run ahead of its own."""
-AHEAD: Final = timedelta(minutes=9)
-"""``exp``: GitHub refuses more than ten."""
 ALWAYS: Final = {"metadata": "read"}
 """What every token may do besides, asked for or not."""
 
@@ -81,12 +71,10 @@ class GitHubRepositories:
         self.name = name
         self.issuer = issuer or ISSUER
         self._outbound = outbound
-        self._key = key
-        self._app = app
+        self._key = AppKey(key, app, now=now, place=f"repositories.{name}.secret")
         self._api = (api or API).rstrip("/")
         self._installation = installation
         self._now = now
-        self._last: tuple[bytes, rsa.RSAPrivateKey] | None = None
 
     def check(self, access: Access) -> None:
         """As in ``RepositoryHost``: any permission of an App; the installation's own bound them."""
@@ -106,7 +94,7 @@ class GitHubRepositories:
         answer = await self._ask(
             "POST",
             f"/app/installations/{self._installation}/access_tokens",
-            bearer=self._assertion(),
+            bearer=self._key.assertion(),
             body=msgspec.json.encode(wanted),
         )
         if answer.status != _CREATED:
@@ -131,38 +119,7 @@ class GitHubRepositories:
         return True
 
     async def _ask(self, method: str, path: str, *, bearer: str, body: bytes | None = None) -> Answer:
-        headers = {
-            "accept": "application/vnd.github+json",
-            "authorization": f"Bearer {bearer}",
-            "x-github-api-version": VERSION,
-        }
-        return await self._outbound.ask(method, f"{self._api}{path}", headers=headers, body=body)
-
-    def _assertion(self) -> str:
-        """The App's own JWT (RS256).
-
-        Raises:
-            SecretError: there is no key, or it is none.
-        """
-        key = self._parsed(self._key.read())
-        now = self._now()
-        claims = {
-            "iat": int((now - BEHIND).timestamp()), "exp": int((now + AHEAD).timestamp()), "iss": self._app,
-        }  # fmt: skip
-        signed = ".".join(b64url(msgspec.json.encode(part)) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
-        return f"{signed}.{b64url(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
-
-    def _parsed(self, pem: bytes) -> rsa.RSAPrivateKey:
-        """The key in ``pem``; taking one apart is slow, so the last one is kept."""
-        if self._last is None or self._last[0] != pem:
-            try:
-                key = load_pem_private_key(pem, password=None)
-            except (ValueError, TypeError) as error:
-                raise SecretError("is no private key in PEM", place=f"repositories.{self.name}.secret") from error
-            if not isinstance(key, rsa.RSAPrivateKey):
-                raise SecretError("is no RSA key", place=f"repositories.{self.name}.secret")
-            self._last = pem, key
-        return self._last[1]
+        return await self._outbound.ask(method, f"{self._api}{path}", headers=headers_of(bearer), body=body)
 
 
 def _excess(made: _Made, access: Access, now: datetime) -> str:
