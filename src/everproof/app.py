@@ -19,6 +19,7 @@ from everproof.identity.sessions import SessionFacts
 from everproof.identity.sign_on import read_sign_on
 from everproof.integrations.issuers import issuer_kinds
 from everproof.integrations.notice_channels import notice_channels
+from everproof.integrations.organisations import organisations
 from everproof.integrations.repository_hosts import repository_hosts
 from everproof.integrations.sign_on import provider_kinds, sign_on_secrets
 from everproof.kernel.clock import Clock
@@ -29,6 +30,8 @@ from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnes
 from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
 from everproof.provisioning import Provisioning
+from everproof.provisioning.memberships_file import memberships_of
+from everproof.provisioning.memberships_room import Memberships
 from everproof.response import Containment
 from everproof.routes import load_routes
 from everproof.secrets import RepositoryTokens
@@ -121,6 +124,7 @@ class Everproof:
             doors_of(bundle.files)
             rules_of(bundle.files)
             people_of(bundle.files)
+            memberships_of(bundle.files)
             clients_of(bundle.files)
             access_rules(bundle)
             load_routes(bundle.files, bundle.schema)
@@ -153,6 +157,14 @@ class Everproof:
         self.bundles.follow(self.access.follow)
         self.attempts = Attempts(self.ledger, storage.clock)
         self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
+        self._open_platforms(outbound)
+        self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
+        self._upkeep.let_forget(self.runs.forget)
+        self._upkeep.let_forget(lambda tx, _before: self.provider.forget(tx))
+
+    def _open_platforms(self, outbound: Outbound) -> None:
+        """What is kept at other platforms: tokens of their repositories, and members of their organisations."""
+        settings, storage = self.settings, self.storage
         self.repository_tokens = RepositoryTokens(
             storage,
             keyring=self.keyring,
@@ -162,9 +174,16 @@ class Everproof:
             hosts=repository_hosts(settings.repositories, outbound, storage.clock.now),
         )
         self.containment.register(self.repository_tokens.reach)
-        self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
-        self._upkeep.let_forget(self.runs.forget)
-        self._upkeep.let_forget(lambda tx, _before: self.provider.forget(tx))
+        self.memberships = Memberships(
+            storage,
+            keyring=self.keyring,
+            ledger=self.ledger,
+            work=self.work,
+            notices=self.notices,
+            directory=self.identity.directory,
+            hosts=organisations(settings.organisations, settings.outbound, storage.clock.now),
+        )
+        self.bundles.follow(lambda bundle: self.memberships.follow(bundle.files))
 
     def _tell(self, tx: Transaction, notice: Notice) -> None:
         self.notices.send(tx, notice)
@@ -197,6 +216,7 @@ class Everproof:
         await self._upkeep.start()
         await self.repository_tokens.start()
         await self.access.start()
+        await self.memberships.start()
         await self.work.start()
         await self.identity.bundles.start()
 

@@ -67,6 +67,24 @@ class RepositoryHost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     installation: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
+class OrganisationHost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An organisation at GitHub, or a group at GitLab, whose members are what our groups say (memberships.toml).
+
+    ``secret`` is where an owner's token, or with ``app`` the private key (PEM) of a GitHub App, is read from at each
+    use: ``file:PATH``, closed to other accounts, or ``env:NAME``.
+    """
+
+    platform: Literal["github", "gitlab"]
+    secret: str
+    api: str = ""
+    """Empty: https://api.github.com, or https://gitlab.com."""
+    login: str = ""
+    """The organisation's name at GitHub now; memberships.toml has its number."""
+    app: str = ""
+    """The App's client id."""
+    installation: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
 class WebhookChannel(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="by", tag="webhook"
 ):
@@ -158,6 +176,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outbound: Outbound = Outbound()
     repositories: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], RepositoryHost] = {}
     """Platforms whose repositories jobs get tokens for, by the names that policy and callers use."""
+    organisations: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], OrganisationHost] = {}
+    """Organisations whose members are kept as memberships.toml says, by the names that it uses."""
     notify: dict[
         Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")], WebhookChannel | SmtpChannel | SlackChannel
     ] = {}

@@ -55,7 +55,7 @@ def plan(line: OrganisationLine, wanted: Wanted, looked: Looked, ranks: Ranks) -
                 changes.append(change)
     changes = _without_implied(changes, looked, line.place, owner, ranks)
     changes = [_held_back(one, line) for one in changes]
-    changes = _with_an_owner(changes, looked.held.get(line.place, {}), line.place, owner)
+    changes = keep_an_owner(changes, looked.held.get(line.place, {}), line.place, owner)
     return tuple(sorted(changes, key=lambda one: (one.removes, one.place.kind != "organisation")))
 
 
@@ -103,8 +103,8 @@ def _held_back(change: Change, line: OrganisationLine) -> Change:
     return msgspec.structs.replace(change, withheld=STRANGER)
 
 
-def _with_an_owner(changes: list[Change], held: Mapping[str, Held], place: Place, owner: str) -> list[Change]:
-    """Without the changes after which nobody would own the organisation. Who is invited to does not yet."""
+def keep_an_owner(changes: Sequence[Change], held: Mapping[str, Held], place: Place, owner: str) -> list[Change]:
+    """``changes``, those withheld after which nobody would own the organisation. Who is invited to does not yet."""
     there = {account for account, one in held.items() if one.role == owner and not one.pending}
     losing = {
         one.account: at
@@ -112,7 +112,7 @@ def _with_an_owner(changes: list[Change], held: Mapping[str, Held], place: Place
         if one.place == place and one.account in there and one.after != owner and not one.withheld
     }
     if there - losing.keys():
-        return changes
+        return list(changes)
     return [
         msgspec.structs.replace(one, withheld=LAST_OWNER) if at in losing.values() else one
         for at, one in enumerate(changes)
