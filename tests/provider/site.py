@@ -1,4 +1,4 @@
-"""A whole server in this process with clients of many kinds, people at browsers, and a relying party that is Authlib."""
+"""A whole server in this process with clients of many kinds, people at browsers, and Authlib as a relying party."""
 
 import base64
 import hashlib

@@ -1,6 +1,5 @@
 """Signing in by way of a relying party that is not ours: Authlib, from discovery to the checked id_token."""
 
-import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 

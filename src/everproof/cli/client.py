@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from everproof.cli import renewal
 from everproof.cli import session as sessions
 from everproof.kernel.errors import (
     BY_STATUS,
@@ -35,6 +36,8 @@ class Client:
         self._nonce: str | None = None
         self.told: dict[str, Any] = {}
         """What the server said beside the error it answered last, as data."""
+        self.said = ""
+        """The code of the error it answered last, ours or OAuth's."""
 
     def request(
         self,
@@ -60,10 +63,12 @@ class Client:
         if response.is_success:
             kind = response.headers.get("content-type", "")
             return response.json() if "json" in kind and "jsonl" not in kind else response.content
-        error, self.told = _error(response)
+        error, self.told, self.said = _error(response)
         raise error
 
     def _send(self, method: str, path: str, json: Any, form: Any, query: Any, *, proven: bool) -> httpx.Response:
+        if proven and renewal.is_due(self.session):
+            renewal.renew(self)
         token = self.session.token if proven else None
         if proven and self.session.expires < time.time():
             raise UnauthenticatedError("your session is over", todo="run: everproof login")
@@ -110,7 +115,7 @@ def renew_by_key(session: sessions.Session) -> None:
     sessions.save(session)
 
 
-def _error(response: httpx.Response) -> tuple[Error, dict[str, Any]]:
+def _error(response: httpx.Response) -> tuple[Error, dict[str, Any], str]:
     try:
         problem = msgspec.json.decode(response.content, type=dict[str, Any])
     except msgspec.DecodeError:
@@ -123,4 +128,4 @@ def _error(response: httpx.Response) -> tuple[Error, dict[str, Any]]:
         todo=problem.get("todo"),
     )
     extra = problem.get("extra")
-    return error, extra if isinstance(extra, dict) else {}
+    return error, extra if isinstance(extra, dict) else {}, str(problem.get("code") or problem.get("error") or "")

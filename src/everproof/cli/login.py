@@ -1,10 +1,12 @@
-"""`everproof login`: proves who somebody is with the SSH key they sign commits with.
+"""`everproof login`: proves who somebody is, with the SSH key they sign commits with or at a browser.
 
-A fresh key is made for this machine; the SSH key signs over the server's challenge and the fresh key's name. The token
-that the server then gives is worth nothing without the fresh key, and the SSH key never leaves its agent or token.
+A fresh key is made for this machine; the SSH key signs over the server's challenge and the fresh key's name, or the
+browser's sign-in is for that key. The token that the server then gives is worth nothing without the fresh key, and the
+SSH key never leaves its agent or token.
 """
 
 import getpass
+import os
 import re
 import subprocess
 import sys
@@ -16,14 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from everproof.cli.terminal import Json, fields, lasting, paint, print_json, printable
-from everproof.kernel.errors import InputError, UnauthenticatedError
+from everproof.kernel.errors import InputError, NotFoundError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from everproof.cli.client import Client
     from everproof.cli.session import Session
     from everproof.cli.ssh import SigningKey
 
-app = typer.Typer(help="Prove who you are with the SSH key you sign commits with.")
+app = typer.Typer(help="Prove who you are.")
 
 DEFAULT_SERVER: Final = "https://localhost:8443"
 """Where `everproof up` listens unless it is told otherwise."""
@@ -53,30 +55,80 @@ def login(
     ca: Annotated[
         Path | None, typer.Option(help="The server's certificate authority, PEM.", show_default=False)
     ] = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Sign in at this machine's browser.")] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="Sign in at another machine's browser, with a code.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove who you are with the SSH key you sign commits with.
+    """Prove who you are: with the SSH key you sign commits with, or at a browser.
 
-    ssh-keygen signs, so agents, passphrases and security keys work as they do for git. With --enrol you become known
-    first: the link is good once, and says which server it is from.
+    With neither --browser nor --device, an enrolled SSH key is taken; where there is none, a browser, and without a
+    display a code for a browser elsewhere. ssh-keygen signs, so agents, passphrases and security keys work as they do
+    for git. With --enrol you become known first: the link is good once, and says which server it is from.
     """
-    from everproof.cli import ssh
     from everproof.cli.client import Client
 
-    signing = ssh.find_key(key)
+    if sum((browser, device, key is not None or enrol is not None)) > 1:
+        raise InputError("one way to log in at a time", place="--browser, --device, --key or --enrol")
     session = _contact(server, enrol, ca)
     client = Client(session)
-    if signing.public.startswith("sk-"):
-        print("touch your security key when it blinks", file=sys.stderr)
-    if enrol is not None:
-        _enrol(client, signing, enrol, user, name)
-    _login(client, signing)
+    if browser or device:
+        way = _log_in_at_browser(client, device=device)
+    else:
+        way = _log_in_with_key(client, key, enrol, user, name)
     if as_json:
         print_json({"server": session.server, "principal": session.principal, "expires": session.expires})
         return
-    left = timedelta(seconds=max(0.0, session.expires - time.time()))
+    left = lasting(timedelta(seconds=max(0.0, session.expires - time.time())))
     print(f"{paint('logged in', 'good')} as {printable(session.principal)}")
-    print(fields([("server", session.server), ("key", signing.name), ("for", lasting(left))]))
+    print(fields([("server", session.server), way, ("for", f"{left}, renewed with use" if session.refresh else left)]))
+
+
+def _log_in_with_key(
+    client: "Client", key: str | None, enrol: str | None, user: str | None, name: str | None
+) -> tuple[str, str]:
+    """Log in with an SSH key; at a browser, where nobody has it and somebody sits here."""
+    from everproof.cli import ssh
+
+    asked_for = key is not None or enrol is not None
+    try:
+        signing = ssh.find_key(key)
+        if signing.public.startswith("sk-"):
+            print("touch your security key when it blinks", file=sys.stderr)
+        if enrol is not None:
+            _enrol(client, signing, enrol, user, name)
+        _login(client, signing)
+    except (NotFoundError, UnauthenticatedError) as error:
+        nobody = isinstance(error, NotFoundError) or client.said == "unknown-key"
+        if asked_for or not nobody or not sys.stderr.isatty():
+            raise
+        print(f"{error.message}; so it is by a browser", file=sys.stderr)
+        return _log_in_at_browser(client, device=not has_display())
+    return "key", signing.name
+
+
+def _log_in_at_browser(client: "Client", *, device: bool) -> tuple[str, str]:
+    """Log in at this machine's browser, or at another's."""
+    from everproof.cli import device_login, loopback
+    from everproof.cli import session as sessions
+
+    if device:
+        device_login.log_in(client)
+    else:
+        loopback.log_in(client)
+    client.session.principal = _principal(client)
+    sessions.save(client.session)
+    return "by", "a browser elsewhere" if device else "your browser"
+
+
+def has_display() -> bool:
+    """Whether a browser that is opened here is seen by whoever sits at this terminal."""
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    if sys.platform in {"darwin", "win32"}:
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _contact(server: str | None, enrol: str | None, ca: Path | None) -> "Session":

@@ -33,6 +33,8 @@ class Session(msgspec.Struct, kw_only=True):
     token: str = ""
     expires: float = 0
     principal: str = ""
+    refresh: str = ""
+    """What the next token is had for, where the session was begun at a browser."""
 
     def __repr__(self) -> str:
         return f"Session({self.server}, {self.principal or 'nobody'})"

@@ -24,6 +24,12 @@ from everproof.storage import Transaction
 KIND = "ssh-signature"
 
 
+class UnknownKeyError(UnauthenticatedError):
+    """A good signature, by a key that is nobody's here."""
+
+    code = "unknown-key"
+
+
 class Login(msgspec.Struct, frozen=True):
     """A login whose signature holds. Its challenge must be spent in the commit that issues anything for it."""
 
@@ -83,7 +89,7 @@ class SshLogin:
     def _proof(self, signed: SignatureInfo, key: str, now: datetime) -> Proof:
         record = self._directory.key(signed.fingerprint)
         if record is None or record.kind != "ssh":
-            raise UnauthenticatedError(
+            raise UnknownKeyError(
                 f"nobody here has the key {signed.fingerprint}",
                 todo="enrol it, or log in with a key that is enrolled: everproof login --key FILE",
             )
