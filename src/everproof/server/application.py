@@ -11,8 +11,8 @@ from everproof.server.authzen import AuthZEN
 from everproof.server.authzen_candidates import Candidates
 from everproof.server.authzen_pages import PageTokens
 from everproof.server.authzen_search import SEARCHES, AuthZENSearch
-from everproof.server.browser import Browser
 from everproof.server.break_glass import BreakGlassDoor
+from everproof.server.browser import Browser
 from everproof.server.caller import Callers
 from everproof.server.changes import ChangesDoor
 from everproof.server.console import Console
@@ -26,6 +26,7 @@ from everproof.server.health import Health
 from everproof.server.http import Application, BareRoute, Route
 from everproof.server.identity import IdentityDoor
 from everproof.server.ledger import LedgerDoor
+from everproof.server.memberships import MembershipsDoor
 from everproof.server.oauth import OAuth
 from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
@@ -146,9 +147,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *FactorsDoor(app.authorizer, app.factors, identity.sessions, callers).routes(),
         *stepping_up.routes(),
-        *SignOnDoor(
-            app.authorizer, identity, browser, app.ledger, app.storage, issuer=settings.issuer
-        ).routes(),
+        *SignOnDoor(app.authorizer, identity, browser, app.ledger, app.storage, issuer=settings.issuer).routes(),
         *policy.routes(),
         *WorkDoor(app.work, app.authorizer, callers, app.storage).routes(),
         *scim.ScimDoor(
@@ -171,6 +170,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *BreakGlassDoor(app.access, callers).routes(),
         *ChangesDoor(app.changes, app.authorizer, callers, clock, identity.credentials.is_live).routes(),
         *SessionsDoor(app.authorizer, identity, callers, browser, app.storage).routes(),
+        *MembershipsDoor(app.memberships, app.authorizer, callers, app.storage).routes(),
         *LedgerDoor(app.ledger, app.authorizer, callers, witness=app.witness).routes(),
         *Tlog(app.ledger).routes(),
         *console.routes(),
