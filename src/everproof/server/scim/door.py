@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PATH: Final = "/scim/v2"
 MEDIA: Final = frozenset({"application/scim+json", "application/json"})
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+DOCUMENTS: Final = frozenset({"ServiceProviderConfig", "ResourceTypes", "Schemas"})
+"""What takes no body, whatever the method."""
 
 _read: Final = json_reader(Any)
 
@@ -101,14 +103,15 @@ class ScimDoor:
         call = Call(scope)
         proof = self._prove(call)
         body = None
-        if call.method in WITH_BODY:
+        path = tuple(call.path.removeprefix(PATH).strip("/").split("/"))
+        if call.method in WITH_BODY and path[0] not in DOCUMENTS:
             _require_media(call)
             body = _read(await read_body(scope, receive, limit=MAX_BODY))
         echo = request_id(scope)
         ref = proof.principal.ref
         asked = Asked(
             method=call.method,
-            path=tuple(call.path.removeprefix(PATH).strip("/").split("/")),
+            path=path,
             proof=proof,
             provisioner=ref.id,
             dialect=dialect_of(self._directory.record(ref).attributes, self._dialects) if ref.type == "Service" else

@@ -134,8 +134,6 @@ class GroupMember(ComplexAttribute):
     """The address of their resource."""
     type: Annotated[str | None, Mutability.immutable] = Field(None, examples=["User", "Group"])
     """What kind of resource it is."""
-    display: Annotated[str | None, Mutability.read_only] = None
-    """What they are called."""
 
 
 class Group(Resource[Any]):

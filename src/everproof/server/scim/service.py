@@ -10,7 +10,7 @@ from everproof.authorize import Authorizer
 from everproof.identity import Directory
 from everproof.kernel.clock import Clock
 from everproof.kernel.errors import InputError, NotFoundError, RefusedError
-from everproof.kernel.words import MAIN_SPACE, Action, Ref, Resource
+from everproof.kernel.words import MAIN_SPACE, Resource
 from everproof.keys import SigningKeys
 from everproof.provisioning import Provisioning
 from everproof.provisioning.records import What
@@ -26,10 +26,9 @@ from everproof.server.scim.expressions import bounded_path
 from everproof.server.scim.models import Group
 from everproof.server.scim.reads import LIST, MODELS, Reads, shown
 from everproof.server.scim.views import Views
-from everproof.server.scim.writes import Writes
+from everproof.server.scim.writes import READ, Writes
 from everproof.storage import Storage
 
-READ: Final = Action("identity:read")
 SEARCH: Final = ".search"
 SEARCH_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 PERSON: Final = "User"
@@ -122,7 +121,7 @@ class Service:
         self._require_provisioner(asked)
         parameters = _parameters(asked, what)
         if asked.method == "GET":
-            await self._may_read(asked)
+            await self._writes.may_read(asked)
             return await self._told(asked, what, id_, parameters)
         if asked.method == "DELETE":
             await self._writes.remove(asked, what, id_)
@@ -156,7 +155,7 @@ class Service:
                 raise BadSyntaxError(f"not a SearchRequest with the schema {SEARCH_SCHEMA}")
         model = MODELS[kinds[0]] if len(kinds) == 1 else USER | Group
         wanted = await asyncio.to_thread(searched, said, model, asked.dialect)
-        await self._may_read(asked)
+        await self._writes.may_read(asked)
         return reply_of(await asyncio.to_thread(self._reads.search, asked.provisioner, kinds, wanted))
 
     async def _me(self, asked: Asked) -> Reply:
@@ -173,12 +172,6 @@ class Service:
         about = Resource(ref=found.ref, parents=(MAIN_SPACE,))
         allowed(await self._authorizer.authorize(asked.proof, READ, about, request=asked.request))
         return await self._told(mine, "User", found.id, _parameters(asked, "User"))
-
-    async def _may_read(self, asked: Asked) -> None:
-        about = Resource(
-            ref=Ref("Identity", f"scim/{asked.provisioner}"), attributes={"kind": "provisioner"}, parents=(MAIN_SPACE,)
-        )
-        allowed(await self._authorizer.authorize(asked.proof, READ, about, request=asked.request))
 
     @staticmethod
     def _require_provisioner(asked: Asked) -> None:

@@ -16,8 +16,8 @@ MAX_TEXT: Final = 256
 COMMITTING: Final = frozenset({"", "work"})
 """What an address has to be for, so that its person may commit as it; the preferred one is good whatever it is for."""
 
-_OURS: Final = ("id", "meta", "schemas", "groups", "members")
-"""What we say ourselves, and keep in its own place."""
+_OURS: Final = ("id", "meta", "schemas", "groups", "members", "userName", "externalId")
+"""What we say ourselves, or keep in its own place."""
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LINES: Final = frozenset("\n\r\t\u200c\u200d")
 """Ends of lines in addresses, and what joins letters in some scripts."""

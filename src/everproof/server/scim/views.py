@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from everproof.identity import store as identities
 from everproof.kernel.canonical import encode
 from everproof.provisioning import store
+from everproof.provisioning.people import INACTIVE
 from everproof.provisioning.records import Provisioned, What
 from everproof.server.scim.models import EnterpriseUser, Group, User
 
@@ -44,12 +45,12 @@ class Views:
         for row in store.teams_of(connection, [one.id for one in found]):
             told = {"value": row.id, "$ref": self.location("Group", row.id), "display": row.name, "type": "direct"}
             groups.setdefault(row.member, []).append(told)
-        active = {
-            record.ref: record.disabled is None
-            for record in identities.find_principals(connection, [one.ref for one in found])
-        }
+        records = {one.ref: one for one in identities.find_principals(connection, [one.ref for one in found])}
         for one in found:
-            more: dict[str, Any] = {"userName": one.name, "active": active.get(one.ref, False)}
+            more: dict[str, Any] = {"userName": one.name}
+            disabled = records[one.ref].disabled is not None
+            if "active" in one.document or (disabled and records[one.ref].disabled_reason != INACTIVE):
+                more["active"] = not disabled  # as it is, whatever was said: others disable people too
             if one.id in groups:
                 more["groups"] = groups[one.id]
             told = self._told(one, more)
@@ -65,7 +66,7 @@ class Views:
         held: dict[str, list[dict[str, Any]]] = {}
         for row in store.members_of(connection, [one.id for one in found]) if members else ():
             told = {
-                "value": row.id, "$ref": self.location(row.what, row.id), "display": row.name, "type": row.what,
+                "value": row.id, "$ref": self.location(row.what, row.id), "type": row.what,
             }  # fmt: skip
             held.setdefault(row.team, []).append(told)
         for one in found:

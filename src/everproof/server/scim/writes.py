@@ -25,6 +25,7 @@ from everproof.storage import Change
 
 T = TypeVar("T")
 
+READ: Final = Action("identity:read")
 PROVISION: Final = Action("identity:provision")
 SOURCE: Final = "scim"
 FACT: Final = "provisions"
@@ -48,6 +49,17 @@ class Writes:
         self._reads = reads
         self._clock = clock
 
+    async def may_read(self, asked: Asked) -> None:
+        """Require that the provisioner may look at what it keeps.
+
+        Raises:
+            DeniedError: it may not.
+        """
+        about = Resource(
+            ref=Ref("Identity", f"scim/{asked.provisioner}"), attributes={"kind": "provisioner"}, parents=(MAIN_SPACE,)
+        )
+        allowed(await self._authorizer.authorize(asked.proof, READ, about, request=asked.request))
+
     async def create(self, asked: Asked, what: What) -> Provisioned:
         """Make a person or a group of the body."""
         model = USER if what == "User" else Group
@@ -68,7 +80,7 @@ class Writes:
         model = USER if what == "User" else Group
         said = await asyncio.to_thread(_validated, model, asked, what, Context.RESOURCE_REPLACEMENT_REQUEST)
         if what == "User":
-            await self._person(asked, id_, lambda told: person_of(said, active=bool(told["active"])))
+            await self._person(asked, id_, lambda _told, active: person_of(said, active=active))
         else:
             await self._team(asked, id_, lambda _told: team_of(said))
 
@@ -79,8 +91,8 @@ class Writes:
         operations = operations_of(asked.body, what, asked.dialect)
         if what == "User":
 
-            def person(told: dict[str, Any]) -> Person:
-                return person_of(patched(USER, told, operations, asked.dialect), active=bool(told["active"]))
+            def person(told: dict[str, Any], active: bool) -> Person:
+                return person_of(patched(USER, told, operations, asked.dialect), active=active)
 
             await self._person(asked, id_, person)
             return
@@ -103,17 +115,20 @@ class Writes:
 
         await _again(once)
 
-    async def _person(self, asked: Asked, id_: str, wanted: Callable[[dict[str, Any]], Person]) -> None:
+    async def _person(self, asked: Asked, id_: str, wanted: Callable[[dict[str, Any], bool], Person]) -> None:
         async def once() -> None:
             found, told = await asyncio.to_thread(self._reads.one, asked.provisioner, "User", id_)
             asked.require_match(told["meta"]["version"])
-            after = await asyncio.to_thread(wanted, told)
-            before = person_of(cast("User", USER.model_validate(told)))
+            active = self._directory.record(found.ref).disabled is None
+            after = await asyncio.to_thread(wanted, told, active)
+            before = person_of(cast("User", USER.model_validate(told)), active=active)
             if before.active and not after.active:
                 # First of all and by itself: whoever may not change the rest of somebody may still end all they have.
-                gone = msgspec.structs.replace(before, active=False)
+                gone = msgspec.structs.replace(before, active=False, document={**before.document, "active": False})
                 found = await self._change(asked, found, "suspend", gone)
                 before = gone
+            elif after == before:
+                await self.may_read(asked)  # nothing is done, and yet it is told what there is
             if after != before:
                 kind = "restore" if after.active and not before.active else "change"
                 await self._change(asked, found, kind, after)
