@@ -136,7 +136,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         noted=app.attempts.note,
     )
     app.bundles.follow(gateway.follow)
-    console = Console(app, callers, browser, step_up=stepping_up)
+    console = Console(app, callers, browser, step_up=stepping_up, provider=provider)
     routes: list[Route | BareRoute] = [
         *provider.routes(),
         *health.routes(),

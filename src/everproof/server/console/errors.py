@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from everproof.kernel.errors import Error
 from everproof.server.console.page import page, span
@@ -11,7 +10,8 @@ from everproof.server.denial import DeniedError
 from everproof.server.http import Reply
 
 STEP_UP: Final = "/step-up"
-REQUESTS: Final = "/requests"
+NAMES: Final = {"passkey": "a passkey", "security-key": "a security key"}
+"""What is named where a code will not do."""
 
 _TITLES: Final = {
     400: "This could not be read",
@@ -84,16 +84,18 @@ def _policy(given: dict[str, Any]) -> dict[str, Any]:
 def _step_up(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
     if not given:
         return None
-    seconds = given.get("max_age_seconds")
+    seconds, methods = given.get("max_age_seconds"), given.get("methods", ())
     age = f" less than {span(seconds)} ago" if seconds else ""
-    return {"sentence": f"It needs a factor that you have shown{age}.", "href": with_next(STEP_UP, then)}
+    if "sign-in" in methods:
+        href, link = with_next("/login?max_age=0", then), "Sign in anew"
+        return {"sentence": f"It needs you to have signed in{age}.", "href": href, "link": link}
+    wanted = " or ".join(NAMES[one] for one in methods if one in NAMES) if "totp" not in methods else "a factor"
+    sentence = f"It needs {wanted or 'a factor'} that you have shown{age}."
+    return {"sentence": sentence, "href": with_next(STEP_UP, then), "link": "Show a factor and go on"}
 
 
 def _request(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
-    if not given:
-        return None
-    asked = {"action": given["action"], "resource": str(given["resource"])}
-    return {"href": with_next(f"{REQUESTS}/new?{urlencode(asked)}", then)}
+    return {"href": with_next(given["page"], then)} if given else None
 
 
 def _ref(given: dict[str, str]) -> str:

@@ -23,6 +23,12 @@ class NextQuery(msgspec.Struct, frozen=True):
     next: Path = ""
 
 
+class LoginQuery(NextQuery, frozen=True):
+    """Where to go on; ``max_age``: 0 where whoever is signed in is to sign in anew."""
+
+    max_age: Annotated[str, msgspec.Meta(max_length=16)] = ""
+
+
 class SigningInPages:
     """Sign in, come in by an invitation. ``providers`` are the names and titles of what vouches for people."""
 
@@ -50,10 +56,10 @@ class SigningInPages:
         """Where whoever names this server alone arrives."""
         return see_other(HOME)
 
-    async def login(self, call: Call, query: NextQuery) -> Reply:
+    async def login(self, call: Call, query: LoginQuery) -> Reply:
         """The ways to sign in."""
         then = ours(query.next)
-        if self._visitors.who(call.scope) is not None:
+        if self._visitors.who(call.scope) is not None and query.max_age != "0":
             return see_other(then)
         return self._visitors.show(
             call.scope,

@@ -29,10 +29,8 @@ from everproof.identity.provider.requests import (
 from everproof.identity.provider.resuming import PARAMETER, Seen
 from everproof.identity.sessions import Session, Sessions
 from everproof.kernel.clock import milliseconds
-from everproof.kernel.errors import Error
 from everproof.kernel.words import Proof, Ref
 from everproof.server.browser import Browser, seen_from
-from everproof.server.console.errors import problem_page
 from everproof.server.console.paths import with_next
 from everproof.server.denial import DeniedError
 from everproof.server.http import BareRoute, Call, Reply, Route
@@ -118,19 +116,15 @@ class AuthorizeDoor:
 
     async def authorize(self, call: Call) -> Reply:
         """Begin a sign-in to a client: where a browser is sent by it, and sent back from with a code."""
-        back = f"{AUTHORIZE}?{call.scope['query_string'].decode('latin-1')}"
+        fields, doubled = single(form_pairs(call.scope["query_string"]))
+        mark = fields.pop(PARAMETER, "")
+        to, request = await self._read(fields, doubled)
+        if isinstance(request, AuthorizationError):
+            return self._answer(to, error=request.oauth_error, error_description=str(request))
         try:
-            fields, doubled = single(form_pairs(call.scope["query_string"]))
-            mark = fields.pop(PARAMETER, "")
-            to, request = await self._read(fields, doubled)
-            if isinstance(request, AuthorizationError):
-                return self._answer(to, error=request.oauth_error, error_description=str(request))
-            try:
-                return await self._go_on(call, to, request, mark)
-            except AuthorizationError as error:
-                return self._answer(to, error=error.oauth_error, error_description=str(error))
-        except Error as error:
-            return problem_page(error, then=back if isinstance(error, DeniedError) else "")
+            return await self._go_on(call, to, request, mark)
+        except AuthorizationError as error:
+            return self._answer(to, error=error.oauth_error, error_description=str(error))
 
     async def _read(
         self, fields: dict[str, str], doubled: frozenset[str]

@@ -1,10 +1,23 @@
 // @ts-check
-/** Puts the whole address of the page, whose end no server was sent, into the command that is to be run. */
+/** Reads the end of the page's address, which no server was sent, into what is to be done with it. */
 
 import { find } from "./press.js";
 
-const command = find("[data-command]");
+const secret = location.hash.slice(1);
 
-if (command && location.hash.length > 1) {
-  command.textContent = `everproof login --enrol '${location.href.replaceAll("'", "%27")}'`;
+if (secret !== "") {
+  const command = find("[data-command]");
+  if (command) {
+    command.textContent = `everproof login --enrol '${location.href.replaceAll("'", "%27")}'`;
+  }
+  const ways = find("[data-invited]");
+  if (ways) {
+    for (const field of ways.querySelectorAll("input[name=invitation]")) {
+      if (field instanceof HTMLInputElement) {
+        field.value = secret;
+      }
+    }
+    ways.hidden = false;
+    find("[data-without]")?.remove();
+  }
 }
