@@ -143,7 +143,8 @@ class Everproof:
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self.changes = Changes(storage)
-        self.provisioning = Provisioning(self.keyring)
+        self.provisioning = Provisioning(storage, self.keyring, self.work)
+        self.identity.sign_on.use_provisioned(self.provisioning.known_as)
         self.access = Access(
             storage,
             authorizer=self.authorizer,

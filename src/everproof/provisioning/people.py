@@ -1,6 +1,5 @@
 """The people whom provisioners keep here: each change of theirs is one of the roster, in the same commit."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from everproof.kernel.ids import new_id
 from everproof.kernel.words import Ref
 from everproof.provisioning import store
 from everproof.provisioning.documents import Documents
+from everproof.provisioning.lifecycle import Lifecycle
 from everproof.provisioning.names import external, free_principal, user_key
 from everproof.provisioning.records import SOURCE, OutdatedError, Person, Provisioned
 from everproof.storage import Transaction
@@ -26,16 +26,13 @@ LEFT: Final = "left"
 KEPT: Final = ("title", "employee_type", "department", "employee_number", "manager")
 """The attributes that a provisioner speaks for; others on a record are somebody else's word."""
 
-Leave = Callable[[Transaction, Ref, str], None]
-"""What disabling somebody takes, and all that goes with it: see `everproof.provisioning.lifecycle`."""
-
 
 class People:
     """The people of every provisioner."""
 
-    def __init__(self, documents: Documents, leave: Leave) -> None:
+    def __init__(self, documents: Documents, lifecycle: Lifecycle) -> None:
         self._documents = documents
-        self._leave = leave
+        self._lifecycle = lifecycle
 
     def add(self, tx: Transaction, provisioner: str, person: Person) -> Provisioned:
         """Put somebody on record.
@@ -58,7 +55,7 @@ class People:
             tx, id=id_, provisioner=provisioner, what="User", record=ref.id, version=1, created=row["changed"], **row
         )
         if not person.active:
-            self._leave(tx, ref, INACTIVE)
+            self._leave(tx, provisioner, ref, INACTIVE)
         return self._documents.found(tx.connection, provisioner, id_)
 
     def change(self, tx: Transaction, found: Provisioned, person: Person) -> Provisioned:
@@ -82,7 +79,7 @@ class People:
         )  # fmt: skip
         roster.rewrite(tx, wanted)
         if not person.active and before.disabled is None:
-            self._leave(tx, found.ref, INACTIVE)
+            self._leave(tx, found.provisioner, found.ref, INACTIVE)
         return self._documents.found(tx.connection, found.provisioner, found.id)
 
     def remove(self, tx: Transaction, found: Provisioned) -> None:
@@ -93,15 +90,16 @@ class People:
         """
         if not store.remove_resource(tx, found.id, found.version):
             raise _outdated(found)
-        self._leave(tx, found.ref, LEFT)
+        self._leave(tx, found.provisioner, found.ref, LEFT)
         record = self._record(tx.connection, found.ref)
         gone = msgspec.structs.replace(
             record, emails=(), groups=(), external_id="", disabled=record.disabled or tx.now, disabled_reason=LEFT
         )
         roster.rewrite(tx, gone)
-        for one in identities.keys_of(tx.connection, found.ref):
-            if one.revoked_at is None:
-                roster.revoke_key(tx, one.name, "superseded")
+        self._lifecycle.end_keys(tx, found.ref, LEFT)
+
+    def _leave(self, tx: Transaction, provisioner: str, ref: Ref, reason: str) -> None:
+        self._lifecycle.leave(tx, ref, Ref("Service", provisioner), reason)
 
     def _require_free(
         self, connection: Connection, provisioner: str, person: Person, key: str, *, but: str | None
