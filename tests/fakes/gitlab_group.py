@@ -93,6 +93,8 @@ class GitLabGroup:
         return self._group(asked, space, level, rest)
 
     def _level(self, space: Space, account: int) -> int:
+        if account in self.administrators:
+            return OWNER
         return max(space.members.get(account, 0), self.groups[100].members.get(account, 0))
 
     def _page(self, asked: Asked, found: list[Any]) -> Said:

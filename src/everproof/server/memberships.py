@@ -84,7 +84,7 @@ class MembershipsDoor:
         """Have the plan of this digest applied, as an effect; refused where it would be another one by now."""
         proof = self._callers.prove(call.scope)
         about = self._about(name)
-        await self._may(call, name)
+        allowed(await self._authorizer.authorize(proof, READ, about))
         report = await self._memberships.look(name)
         if report.digest != body.digest:
             raise ConflictError("the plan is another one by now", place=name, todo="look at it again, and apply that")
