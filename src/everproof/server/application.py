@@ -5,6 +5,7 @@ from typing import Final
 from everproof import __version__
 from everproof.app import Everproof
 from everproof.identity.vouching import vouched
+from everproof.integrations.scim_dialects import scim_dialects
 from everproof.server import authzen, oauth, scim, sign_on
 from everproof.server.access import AccessDoor
 from everproof.server.authzen import AuthZEN
@@ -159,7 +160,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
             signing=app.signing,
             clock=clock,
             issuer=settings.issuer,
-            dialects={},
+            dialects=scim_dialects(),
         ).routes(),
         *ContainDoor(app.containment, app.authorizer, identity.directory, callers, app.storage).routes(),
         *applying.routes(),

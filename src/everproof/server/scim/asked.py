@@ -9,8 +9,8 @@ from scim2_models import SearchRequest
 
 from everproof.kernel.errors import InputError
 from everproof.kernel.words import Proof
+from everproof.provisioning.dialects import STANDARD, Dialect
 from everproof.server.scim.bounds import MAX_EXPRESSION
-from everproof.server.scim.dialects import STANDARD, Dialect
 from everproof.server.scim.errors import NotModifiedError, ScimError
 from everproof.server.scim.expressions import bounded_filter, bounded_path
 

@@ -18,13 +18,13 @@ from everproof.kernel.errors import Error
 from everproof.kernel.words import Proof
 from everproof.keys import SigningKeys
 from everproof.provisioning import Provisioning
+from everproof.provisioning.dialects import Dialect, dialect_of
 from everproof.server.caller import Callers
 from everproof.server.http import BareRoute, Call, Reply
 from everproof.server.http.body import UnsupportedMediaError, json_reader, read_body
 from everproof.server.http.call import address_of, request_id, send_reply
 from everproof.server.http.route import Declaration
 from everproof.server.scim.bounds import MAX_BODY
-from everproof.server.scim.dialects import Dialect, dialect_of
 from everproof.storage import Storage
 
 if TYPE_CHECKING:

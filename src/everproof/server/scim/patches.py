@@ -18,8 +18,8 @@ from scim2_models import (
 )
 from scim2_models.path import CompareOperator, Comparison, LogicalExpr, LogicalOperator, Path
 
+from everproof.provisioning.dialects import Dialect
 from everproof.server.scim.bounds import MAX_PATCHES
-from everproof.server.scim.dialects import Dialect
 from everproof.server.scim.errors import BadSyntaxError, ScimError
 from everproof.server.scim.expressions import bounded_path
 from everproof.server.scim.filters import Test, Told, compiled

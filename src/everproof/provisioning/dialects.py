@@ -38,3 +38,21 @@ def dialect_of(attributes: Attributes, known: Mapping[str, Dialect]) -> Dialect:
     """The dialect that a service's record names; the standard where it names none that is known."""
     named = attributes.get(ATTRIBUTE)
     return known.get(named, STANDARD) if isinstance(named, str) else STANDARD
+
+
+def as_booleans(body: Any, names: frozenset[str]) -> Any:
+    """``body`` with the text ``"True"`` and ``"False"`` as truth values where a member is called one of ``names``."""
+    if isinstance(body, dict):
+        return {
+            name: truth(value) if name.lower() in names else as_booleans(value, names) for name, value in body.items()
+        }
+    return [as_booleans(one, names) for one in body] if isinstance(body, list) else body
+
+
+def truth(value: Any) -> Any:
+    """``value``, or the truth value that its text is."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+TRUTHS: Final = frozenset({"active", "primary"})
+"""The members of people that are truth values, in lower case."""
