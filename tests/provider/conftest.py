@@ -1,17 +1,18 @@
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from everproof.keys import PrivateKey, signing
 from tests.conftest import SettableClock
 from tests.fakes.https import Asked, Said, Served, serving
-from tests.provider.site import Person, Site, opened
+from tests.provider.site import Person, Site, claims, opened
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +20,8 @@ def provider_rsa_keys() -> list[rsa.RSAPrivateKey]:
     return [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
 
 
-@pytest.fixture(autouse=True)
-def same_rsa_keys(provider_rsa_keys: list[rsa.RSAPrivateKey], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def same_rsa_keys(provider_rsa_keys: list[rsa.RSAPrivateKey]) -> Iterator[None]:
     """Signing keys are made for each storage, and RSA keys take their time: in this folder the same pair serves."""
     turns = itertools.cycle(provider_rsa_keys)
     make = signing._generate
@@ -28,10 +29,12 @@ def same_rsa_keys(provider_rsa_keys: list[rsa.RSAPrivateKey], monkeypatch: pytes
     def generate(algorithm: signing.Algorithm) -> PrivateKey:
         return next(turns) if algorithm == "RS256" else make(algorithm)
 
-    monkeypatch.setattr(signing, "_generate", generate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signing, "_generate", generate)
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def clock() -> SettableClock:
     clock = SettableClock()
     clock.time = datetime.now(UTC)
@@ -47,6 +50,10 @@ class Backchannel:
         self.url = ""
         self.ca_file = Path()
 
+    def told(self) -> list[dict[str, Any]]:
+        """What the logout tokens say that came."""
+        return [claims(parse_qs(one.content.decode())["logout_token"][0]) for one in self.asked]
+
     def answer(self, _asked: Asked) -> Said:
         return Said(self.status)
 
@@ -60,30 +67,30 @@ def served_backchannel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bac
         yield heard
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def backchannel(served_backchannel: Backchannel) -> Backchannel:
     served_backchannel.asked.clear()
     served_backchannel.status = 200
     return served_backchannel
 
 
-@asynccontextmanager
-async def running(folder: Path, clock: SettableClock, **how: Any) -> AsyncIterator[Site]:
-    site = opened(folder, clock, **how)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    tmp_path_factory: pytest.TempPathFactory, clock: SettableClock, served_backchannel: Backchannel
+) -> AsyncIterator[Site]:
+    """One server for a module: people are fresh for each test, and time only goes on."""
+    heard = served_backchannel
+    site = opened(tmp_path_factory.mktemp("provider"), clock, backchannel=heard.url, ca_file=heard.ca_file)
     await site.app.start()
-    try:
-        await site.enrol("alice", "platform", "everyone")
-        yield site
-    finally:
-        await site.app.stop()
+    yield site
+    await site.app.stop()
 
 
-@pytest.fixture
-async def site(tmp_path: Path, clock: SettableClock, backchannel: Backchannel) -> AsyncIterator[Site]:
-    async with running(tmp_path / "state", clock, backchannel=backchannel.url, ca_file=backchannel.ca_file) as site:
-        yield site
+_numbers = itertools.count(1)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def alice(site: Site) -> Person:
-    return await site.enter("alice")
+    """Somebody who has just signed in."""
+    ref = await site.enrol(f"alice-{next(_numbers)}", "platform", "everyone")
+    return await site.enter(ref.id)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import secrets
 import warnings
 from collections.abc import Mapping
@@ -58,6 +59,7 @@ device = true
 
 [clients.wiki]
 title = "The wiki"
+groups = ["everyone"]
 redirect_uris = ["https://wiki.example/callback?tenant=1"]
 authentication = "private_key_jwt"
 keys = [{jwk}]
@@ -104,6 +106,13 @@ def asks(client: str = "grafana", **changes: str | None) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def claims(token: str, part: int = 1) -> dict[str, Any]:
+    """What a token says, unverified; of ``part`` 0, its header."""
+    segment = token.split(".")[part]
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    return found
+
+
 def said(answer: Answer) -> dict[str, str]:
     """The parameters of the address that a browser is sent to."""
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
@@ -116,6 +125,12 @@ class Person:
         self.site = site
         self.session = session
         self.cookie = cookie
+
+    @property
+    def id(self) -> str:
+        """Who it is."""
+        assert self.session is not None
+        return self.session.principal.id
 
     async def send(
         self, method: str, path: str, body: object = b"", *, query: str = "", headers: Mapping[str, str] | None = None
@@ -174,7 +189,7 @@ class Site:
         )
         return ref
 
-    async def enter(self, id_: str = "alice", *, ago: timedelta = timedelta(), **more: Any) -> Person:
+    async def enter(self, id_: str, *, ago: timedelta = timedelta(), **more: Any) -> Person:
         """Somebody who has signed in at a browser, so long ago."""
         at = self.clock.now() - ago
         beginning = Beginning(

@@ -1,10 +1,13 @@
 """Signing in by way of a relying party that is not ours: Authlib, from discovery to the checked id_token."""
 
+import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.provider.site import URL, Person, Site
 from tests.server.asgi import call
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_person_signs_in_to_a_confidential_client_with_rs256(site: Site, alice: Person) -> None:
@@ -12,14 +15,14 @@ async def test_a_person_signs_in_to_a_confidential_client_with_rs256(site: Site,
     found = await grafana.sign_in(alice)
     assert found["token_type"] == "Bearer"
     claims = found["userinfo"]
-    assert (claims["iss"], claims["sub"], claims["aud"]) == (URL, "user:alice", "grafana")
-    assert claims["email"] == "alice@example.org"
+    assert (claims["iss"], claims["sub"], claims["aud"]) == (URL, f"user:{alice.id}", "grafana")
+    assert claims["email"] == f"{alice.id}@example.org"
     assert claims["groups"] == ["everyone", "platform"]
-    assert claims["preferred_username"] == "alice"
+    assert claims["preferred_username"] == alice.id
     keys = KeySet.import_key_set((await call(site.doors, "GET", "/jwks.json")).json)
     assert jwt.decode(found["id_token"], keys, algorithms=["RS256"]).header["alg"] == "RS256"
     told = await grafana.app.userinfo(token=found)
-    assert told["sub"] == "user:alice"
+    assert told["sub"] == f"user:{alice.id}"
     assert told["groups"] == ["everyone", "platform"]
 
 

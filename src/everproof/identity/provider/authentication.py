@@ -22,6 +22,12 @@ from everproof.storage import Transaction
 MAX_SECRET: Final = 512
 
 
+class UnprovenError(InvalidClientError):
+    """Nobody is proven by what was shown; a client may show its secret by HTTP Basic."""
+
+    headers: Final = {"www-authenticate": 'Basic realm="everproof", charset="UTF-8"'}
+
+
 class Authenticated(msgspec.Struct, frozen=True):
     """A client that has proven itself. Its assertion, if it made one, must be spent in the commit that it leads to."""
 
@@ -91,7 +97,7 @@ def _basic(authorization: str | None) -> tuple[str, str] | None:
             return unquote_plus(id_, errors="strict"), unquote_plus(secret, errors="strict")
     except (binascii.Error, ValueError):
         pass
-    raise InvalidClientError("not HTTP Basic with an id and a secret", place="header authorization")
+    raise UnprovenError("not HTTP Basic with an id and a secret", place="header authorization")
 
 
 def _matches(client: Client, shown: str) -> bool:
@@ -102,8 +108,8 @@ def _matches(client: Client, shown: str) -> bool:
     return any(found)
 
 
-def _unproven() -> InvalidClientError:
+def _unproven() -> UnprovenError:
     """The same words whether the client is unknown, its secret is wrong, or it stands in the wrong place."""
-    return InvalidClientError(
+    return UnprovenError(
         "no client is proven by this", place="client_id", todo="prove it as `authentication` in clients.toml says"
     )

@@ -43,6 +43,8 @@ from everproof.storage import Storage
 
 LOGIN: Final = "/login"
 STEP_UP: Final = "/step-up"
+FACTORS: Final = "/factors"
+"""Where somebody gets a first one, who has none to show."""
 
 HasFactor = Callable[[Ref], bool]
 """Whether a person has a factor to show. A query."""
@@ -163,10 +165,10 @@ class AuthorizeDoor:
         proof = self._sessions.proof(session.id)
         if (away := self._too_weak(request, session, proof, seen)) is not None:
             page, error = away
+            if page == STEP_UP and not await asyncio.to_thread(self._has_factor, session.principal):
+                page = LOGIN if error == "login_required" else FACTORS
             if page == LOGIN and seen is not None and session.created >= seen.at:
                 raise AuthorizationError("login_required", "the one who signed in is not who is wanted, or not anew")
-            if page == STEP_UP and not await asyncio.to_thread(self._has_factor, session.principal):
-                page = LOGIN if error == "login_required" else "/factors"
             return _away(page, back, request, error)
         consented = seen is not None and seen.consented
         known = await asyncio.to_thread(self._consent, session, to.client.id)

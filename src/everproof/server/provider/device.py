@@ -28,7 +28,10 @@ from everproof.server.provider.metadata import DEVICE
 from everproof.storage import Storage, Transaction
 
 PAGE: Final = "/device"
-WARNING: Final = "Go on only if you began this yourself, and the code stands on your own device. Whoever sent you a code wants to be you."
+WARNING: Final = (
+    "Go on only if you began this yourself, and the code stands on your own device. "
+    "Whoever sent you a code wants to be you."
+)
 
 
 class DeviceCodes(msgspec.Struct, frozen=True, kw_only=True):
