@@ -37,4 +37,4 @@ class Engine(BaseSyncSCIMClient):
         return response.json()
 
     def _stays_under_base_url(self, endpoint: str) -> bool:
-        return endpoint.startswith("/") or endpoint.startswith(BASE)
+        return endpoint.startswith(("/", BASE))
