@@ -31,6 +31,7 @@ from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
 from everproof.provisioning import Provisioning
 from everproof.provisioning.memberships_file import memberships_of
+from everproof.provisioning.memberships_reach import MembershipsReach
 from everproof.provisioning.memberships_room import Memberships
 from everproof.response import Containment
 from everproof.routes import load_routes
@@ -185,6 +186,7 @@ class Everproof:
             hosts=organisations(settings.organisations, settings.outbound, storage.clock.now),
         )
         self.bundles.follow(lambda bundle: self.memberships.follow(bundle.files))
+        self.provisioning.lifecycle.register(MembershipsReach(self.memberships))
 
     def _tell(self, tx: Transaction, notice: Notice) -> None:
         self.notices.send(tx, notice)

@@ -196,7 +196,7 @@ async def test_the_door_decides_and_applies_only_what_was_seen(site: Site) -> No
     assert (await nobody.send("POST", "/v1/memberships/acme/apply", body)).status == 403
     await site.disable("carol")
     answer = await admin.send("POST", "/v1/memberships/acme/apply", body)
-    assert (answer.status, answer.json["detail"]) == (409, "acme: the plan is another one by now")
+    assert (answer.status, answer.json["detail"]) == (409, "the plan is another one by now")
     seen = (await admin.send("POST", "/v1/memberships/acme/plan", {})).json
     answer = await admin.send("POST", "/v1/memberships/acme/apply", {"digest": seen["digest"]})
     assert answer.status == 200, answer.body
@@ -225,3 +225,36 @@ async def test_a_role_that_the_platform_has_not_is_refused(site: Site) -> None:
     await site.rule(MEMBERSHIPS.replace("maintainer = [", "boss = ["))
     with pytest.raises(InputError, match="there is no role boss in a team"):
         await site.look("acme")
+
+
+async def test_a_leaver_by_decision_leaves_the_organisations_too(site: Site) -> None:
+    lifecycle = site.app.provisioning.lifecycle
+    movement = lifecycle.movement(Ref("User", "bob"), "leave")
+    assert [one.at for one in lifecycle.look(movement).items] == ["github:acme", "gitlab:shop"]
+    moved = await site.write(lambda tx: lifecycle.leave(tx, Ref("User", "bob"), Ref("User", "root")))
+    assert (await site.settled(moved.effect.id)).stage == "verified"
+    assert BOB not in site.github.members
+    assert BOB not in site.gitlab.groups[101].members
+    await site.write(lambda tx: site.app.work.effects.undo(tx, moved.effect.id, Ref("User", "root")))
+    assert (await site.settled(moved.effect.id)).stage == "undone"
+    assert [one for one, _ in site.github.invitations.values()] == [BOB]
+    assert site.gitlab.groups[101].members[BOB] == 30
+
+
+async def test_a_leaver_who_is_the_last_owner_is_shown_not_skipped(site: Site) -> None:
+    lifecycle = site.app.provisioning.lifecycle
+    moved = await site.write(lambda tx: lifecycle.leave(tx, Ref("User", "root"), Ref("User", "alice")))
+    effect = await site.settled(moved.effect.id)
+    assert (effect.stage, effect.error) == ("failed", "github:acme: root is the last owner")
+    assert site.github.members[OWNER] == "admin"
+
+
+async def test_a_mover_by_decision_moves_in_the_organisations_too(site: Site) -> None:
+    lifecycle, bob = site.app.provisioning.lifecycle, Ref("User", "bob")
+    record = site.app.identity.directory.record(bob)
+    moved = await site.write(lambda tx: lifecycle.move(tx, record, ["contractors"], Ref("User", "root"), "move"))
+    assert (await site.settled(moved.effect.id)).stage == "verified"
+    assert BOB not in site.github.members
+    assert list(site.github.repositories[1296269].invited.values()) == [(BOB, "push")]
+    assert site.gitlab.projects[500].members == {CAROL: 20, BOB: 20}
+    assert await site.told("acme") == await site.told("shop") == []
