@@ -94,9 +94,10 @@ async def site(database_url: str, tmp_path: Path, session_issuer: Issuer) -> Asy
     }
 
     app = Everproof(settings, clock=clock)
+    digest = load_bundle(files).digest  # not within the transaction: PostgreSQL ends one in which nothing happens
 
     def rule(tx: Transaction) -> None:
-        save_bundle(tx, StoredBundle(load_bundle(files).digest, "", files))
+        save_bundle(tx, StoredBundle(digest, "", files))
 
     app.storage.write_now(rule)
     await app.start()
