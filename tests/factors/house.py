@@ -1,18 +1,18 @@
 """A whole server in this process, with people at browsers, and what they carry."""
 
+import itertools
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from everproof.app import Everproof
-from everproof.authorize.store import StoredBundle, save_bundle
 from everproof.identity import roster
 from everproof.identity.factors import totp
 from everproof.identity.sessions import Beginning, Session
 from everproof.kernel.settings import Settings
-from everproof.kernel.words import Ref
-from everproof.policy import load_bundle
-from everproof.policy.starter import starter_files
+from everproof.kernel.words import Action, Ref, Resource
 from everproof.server.application import application
 from everproof.server.browser import Browser
 from everproof.storage import Transaction
@@ -97,14 +97,16 @@ class House:
         self.app = app
         self.clock = clock
         self.doors = application(app)
+        self._numbers = itertools.count(1)
         self.browser = Browser(
             app.identity.sessions, app.storage.clock, issuer=URL, key=app.signing.derived("everproof/sessions/v1")
         )
 
     async def enrolled(self, name: str, *groups: str) -> Ref:
-        ref = Ref("User", name)
+        """Somebody on record, who is nobody of another test."""
+        ref = Ref("User", f"{name}-{next(self._numbers)}")
         await self.app.storage.write(
-            lambda tx: roster.add_principal(tx, ref, name=name.title(), emails=[f"{name}@x.test"], groups=groups)
+            lambda tx: roster.add_principal(tx, ref, name=name.title(), emails=[f"{ref.id}@x.test"], groups=groups)
         )
         return ref
 
@@ -125,6 +127,13 @@ class House:
     def key(self, **how: Any) -> Authenticator:
         return Authenticator(**{"origin": URL, **how})
 
+    def facts(self, person: Person) -> dict[str, Any]:
+        """What the room says of somebody's request."""
+        proof = self.app.identity.sessions.proof(person.session)
+        about = Resource(ref=Ref("Ledger", "organisation"))
+        found = self.app.factors.facts(proof, Action("ledger:read"), about, self.clock.now())
+        return {fact.name: fact.value for fact in found}
+
     def notices(self, person: Ref) -> list[str]:
         """The subjects of what was sent to a person, the oldest first."""
         return [notice.subject for notice in self.sent if person in notice.to]
@@ -134,12 +143,10 @@ class House:
         telling: Any = self.app.factors.telling._notices
         return list(telling.sent)
 
-    def entries(self, kind: str) -> list[dict[str, Any]]:
-        """What was recorded of a kind, the oldest first."""
-        import msgspec
-
+    def events(self, person: Ref) -> list[dict[str, Any]]:
+        """What was recorded of a person beside decisions, the oldest first."""
         found = [self.app.ledger.read(index) for index in range(self.app.ledger.size)]
-        return [msgspec.json.decode(entry.body) for entry in found if entry.kind == kind]
+        return [msgspec.json.decode(entry.body) for entry in found if entry.kind == "event" and entry.about == person]
 
 
 class Heard:
@@ -152,17 +159,6 @@ class Heard:
         self.sent.append(notice)
 
 
-def opened(folder: Path, clock: SettableClock, *, database: str = "", policy: bytes = b"", rules: str = "") -> House:
+def opened(folder: Path, clock: SettableClock, *, database: str = "") -> House:
     """A server that is not started yet."""
-    files = dict(starter_files())
-    if policy:
-        files["policies/house.cedar"] = policy
-    if rules:
-        files["factors.toml"] = rules.encode()
-    app = Everproof(Settings(state=folder, database=database, url=URL), clock=clock)
-
-    def rule(tx: Transaction) -> None:
-        save_bundle(tx, StoredBundle(load_bundle(files).digest, "", files))
-
-    app.storage.write_now(rule)
-    return House(app, clock)
+    return House(Everproof(Settings(state=folder / "state", database=database, url=URL), clock=clock), clock)

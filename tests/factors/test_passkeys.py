@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.factors.conftest import Make
+from tests.factors.conftest import Rule
 from tests.factors.house import House
 from tests.fakes.authenticator import Algorithm, Maker
 
@@ -34,7 +34,7 @@ async def test_who_has_a_passkey_signs_in_by_it_alone(house: House) -> None:
     visitor = house.stranger()
     entered = await visitor.enter(key)
     assert entered.status == 200, entered.body
-    assert entered.json["principal"] == {"type": "User", "id": "alice"}
+    assert entered.json["principal"] == {"type": "User", "id": alice.ref.id}
     session = house.app.identity.sessions.find(entered.json["session"])
     assert session is not None
     assert session.provider == "passkey"
@@ -67,22 +67,18 @@ async def test_the_options_keep_to_what_is_accepted_and_say_nothing_of_the_perso
     assert options["challenge"] != again["challenge"]
 
 
-async def test_backup_flags_are_facts(make_house: Make) -> None:
-    policy = b"""
-    @id("house/device-bound") @title("Reads secrets with a passkey of this device")
-    permit(principal is User, action == Action::"ledger:read", resource)
-    when { context has passkey_backed_up && !context.passkey_backed_up };
-    """
-    house = await make_house(policy=policy)
+async def test_backup_flags_are_facts(house: House) -> None:
     alice, bob = await house.person("alice"), await house.person("bob")
     await alice.add_passkey(house.key(synced=True))
     await bob.add_passkey(house.key(synced=False))
-    assert (await alice.send("GET", "/v1/ledger/entries")).status == 403
-    assert (await bob.send("GET", "/v1/ledger/entries")).status == 200
+    assert house.facts(alice) == {"factors": ["passkey"], "passkey_backed_up": True, "passkey_backup_eligible": True}
+    assert house.facts(bob) == {"factors": ["passkey"], "passkey_backed_up": False, "passkey_backup_eligible": False}
+    carol = await house.person("carol")
+    assert house.facts(carol) == {"factors": []}
 
 
-async def test_a_synced_passkey_is_not_accepted_where_the_rules_say_so(make_house: Make) -> None:
-    house = await make_house(rules="[passkeys]\nsynced = false\n")
+async def test_a_synced_passkey_is_not_accepted_where_the_rules_say_so(house: House, rule: Rule) -> None:
+    rule("[passkeys]\nsynced = false\n")
     alice = await house.person("alice")
     added = await alice.add_passkey(house.key(synced=True))
     assert added.status == 403
@@ -90,9 +86,9 @@ async def test_a_synced_passkey_is_not_accepted_where_the_rules_say_so(make_hous
     assert (await alice.add_passkey(house.key())).status == 201
 
 
-async def test_an_authenticator_of_an_accepted_make_is_accepted(make_house: Make) -> None:
+async def test_an_authenticator_of_an_accepted_make_is_accepted(house: House, rule: Rule) -> None:
     maker = Maker()
-    house = await make_house(rules=f'[passkeys]\nroots = ["""{maker.pem}"""]\n')
+    rule(f'[passkeys]\nroots = ["""{maker.pem}"""]\n')
     alice = await house.person("alice")
     added = await alice.add_passkey(house.key(attestation="x5c", maker=maker))
     assert added.status == 201, added.body

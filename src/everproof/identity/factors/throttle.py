@@ -9,6 +9,7 @@ from typing import Final
 
 from everproof.identity.factors import store
 from everproof.identity.factors.records import Attempts, Method
+from everproof.kernel.clock import milliseconds
 from everproof.kernel.errors import Error
 from everproof.kernel.words import Ref
 from everproof.storage import Transaction
@@ -52,7 +53,7 @@ def count(tx: Transaction, person: Ref, method: Method) -> Attempts:
         ThrottledError: it comes too early. Nothing was written.
     """
     before = store.attempts_of(tx.connection, person, method)
-    if before.until is not None and tx.now < before.until:
+    if before.until is not None and milliseconds(tx.now) < milliseconds(before.until):
         raise ThrottledError(before.until - tx.now)
     failures = before.failures + 1
     until = tx.now + wait_after(failures)
