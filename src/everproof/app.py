@@ -92,6 +92,7 @@ class Everproof:
             ledger=self.ledger,
             directory=self.identity.directory,
             sessions=self.identity.sessions,
+            work=self.work,
             notices=self.notices,
             issuer=settings.issuer,
         )

@@ -32,6 +32,7 @@ from everproof.server.oauth import OAuth
 from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
 from everproof.server.provider.routes import ProviderDoors
+from everproof.server.recoveries import RecoveriesDoor
 from everproof.server.repositories import RepositoriesDoor
 from everproof.server.runs import RunsDoor
 from everproof.server.sessions import SessionsDoor
@@ -147,6 +148,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *FactorsDoor(app.authorizer, app.factors, identity.sessions, callers).routes(),
+        *RecoveriesDoor(app.authorizer, app.factors, callers).routes(),
         *stepping_up.routes(),
         *SignOnDoor(app.authorizer, identity, browser, app.ledger, app.storage, issuer=settings.issuer).routes(),
         *policy.routes(),

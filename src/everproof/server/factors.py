@@ -1,6 +1,7 @@
 """People's own factors: adding, naming and removing them. Each change is done in the commit that decides it."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -22,7 +23,7 @@ from everproof.identity.factors import (
 from everproof.identity.factors.totp import Drawn
 from everproof.identity.sessions import Session, Sessions
 from everproof.kernel.errors import NotFoundError
-from everproof.kernel.words import Action, Proof, Ref, Resource
+from everproof.kernel.words import Action, Fact, Proof, Ref, Resource
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Route
@@ -34,6 +35,7 @@ RENAME: Final = Action("factor:rename")
 REMOVE: Final = Action("factor:remove")
 
 Text = Annotated[str, msgspec.Meta(max_length=512)]
+Ticket = Annotated[str, msgspec.Meta(max_length=64)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
@@ -70,9 +72,16 @@ class Whose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WantedPasskey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be added: a passkey verifies its user, a security key is touched."""
+    """What is to be added: a passkey verifies its user, a security key is touched.
+
+    ``recovery``, here and below, is the ticket of a recovery that is good.
+    """
 
     kind: Literal["passkey", "security-key"] = "passkey"
+    recovery: Ticket = ""
+
+    def __repr__(self) -> str:
+        return f"WantedPasskey({self.kind})"
 
 
 class CreationOptions(msgspec.Struct, frozen=True):
@@ -87,12 +96,20 @@ class NewPasskey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credential: NewCredential
     name: Name
     kind: Literal["passkey", "security-key"] = "passkey"
+    recovery: Ticket = ""
+
+    def __repr__(self) -> str:
+        return f"NewPasskey({self.kind})"
 
 
 class NewTotp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to call the app."""
 
     name: Name = "authenticator app"
+    recovery: Ticket = ""
+
+    def __repr__(self) -> str:
+        return f"NewTotp({self.name!a})"
 
 
 class SecretView(msgspec.Struct, frozen=True):
@@ -112,6 +129,7 @@ class FirstCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: Text
     code: Code
+    recovery: Ticket = ""
 
     def __repr__(self) -> str:
         return f"FirstCode({self.id})"
@@ -181,6 +199,7 @@ class FactorsDoor:
             proof,
             ENROL,
             about,
+            facts=await self._facts(proof, body.recovery),
             within=lambda tx: self._factors.passkeys.options(tx, proof.principal, body.kind, session.id),
         )
         return CreationOptions(allowed(outcome).outcome)
@@ -194,21 +213,30 @@ class FactorsDoor:
         )
 
         def settle(tx: Transaction) -> Factor:
+            recovery = self._factors.recoveries.require(tx, person, body.recovery)
             factor = self._factors.passkeys.settle(tx, person, name, made)
+            if recovery is not None:
+                self._factors.recoveries.use(tx, recovery, factor, session.id)
             strength = {"user_verified": made.registered.user_verified, "attested": made.registered.attested}
             backup = {"backed_up": made.registered.backed_up, "backup_eligible": made.registered.backup_eligible}
             self._sessions.show_factor(tx, session.id, body.kind, tx.now, {**strength, **backup}, of=person)
             return factor
 
-        outcome = await self._authorizer.authorize(proof, ENROL, about, within=settle)
+        facts = await self._facts(proof, body.recovery)
+        outcome = await self._authorizer.authorize(proof, ENROL, about, facts=facts, within=settle)
         return _view(allowed(outcome).outcome)
 
     async def begin_totp(self, call: Call, body: NewTotp) -> SecretView:
         """Begin to add an app for one-time passwords: its secret, given once."""
         proof, _, about = await self._enrolling(call, "totp")
         name, person = name_of(body.name), proof.principal.ref
+        facts = tuple(await self._facts(proof, body.recovery))
         outcome = await self._authorizer.authorize(
-            proof, ENROL, about, within=lambda tx: self._factors.passwords.begin(tx, person, name)
+            proof,
+            ENROL,
+            about,
+            facts=facts,
+            within=lambda tx: self._factors.passwords.begin(tx, person, name, instead=bool(facts)),
         )
         secret: Secret = allowed(outcome).outcome
         return SecretView(secret.id, secret.secret, secret.uri, secret.qr)
@@ -220,11 +248,15 @@ class FactorsDoor:
         shown = await self._factors.passwords.shown(person, "totp", body.code, pending=body.id)
 
         def settle(tx: Transaction) -> Factor:
+            recovery = self._factors.recoveries.require(tx, person, body.recovery)
             factor = self._factors.passwords.confirm(tx, shown)
+            if recovery is not None:
+                self._factors.recoveries.use(tx, recovery, factor, session.id)
             self._sessions.show_factor(tx, session.id, shown.method, tx.now, shown.strength, of=person)
             return factor
 
-        outcome = await self._authorizer.authorize(proof, ENROL, about, within=settle)
+        facts = await self._facts(proof, body.recovery)
+        outcome = await self._authorizer.authorize(proof, ENROL, about, facts=facts, within=settle)
         return _view(allowed(outcome).outcome)
 
     async def make_codes(self, call: Call) -> CodesView:
@@ -274,6 +306,9 @@ class FactorsDoor:
         if person.type != "User":
             raise NotFoundError("only people have factors")
         return await asyncio.to_thread(self._factors.held, person)
+
+    async def _facts(self, proof: Proof, ticket: str) -> Iterable[Fact]:
+        return await asyncio.to_thread(self._factors.recoveries.facts, proof.principal.ref, ticket)
 
 
 def _view(factor: Factor) -> FactorView:

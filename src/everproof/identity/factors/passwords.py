@@ -83,8 +83,10 @@ class Passwords:
 
     # ── enrolling ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, tx: Transaction, person: Ref, name: str) -> Secret:
+    def begin(self, tx: Transaction, person: Ref, name: str, *, instead: bool = False) -> Secret:
         """A secret for an app, good from its first code on; one that waits for its first code ends.
+
+        ``instead``: it is to take the place of all that the person has.
 
         Raises:
             RefusedError: one-time passwords are not accepted.
@@ -93,9 +95,9 @@ class Passwords:
         if not self.rules.accepted:
             raise RefusedError("one-time passwords are not accepted here", todo="add a passkey")
         held = [kept.factor for kept in store.of_person(tx.connection, person) if kept.factor.kind == "totp"]
-        if any(factor.state != "pending" for factor in held):
+        if not instead and any(factor.state != "pending" for factor in held):
             raise ConflictError("you have an app for one-time passwords already", todo="remove that one first")
-        store.remove(tx, [factor.id for factor in held])
+        store.remove(tx, [factor.id for factor in held if factor.state == "pending"])
         secret = totp.new_secret()
         factor = Factor(id=new_id("fac"), person=person, kind="totp", state="pending", name=name, created=tx.now)
         sealed = self._keyring.seal(tx, person, secret, context=_context(factor.id))

@@ -79,6 +79,11 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vouched_by: tuple[Ref, ...] = ()
     job: str = ""
 
+    def is_good(self, now: datetime) -> bool:
+        """Whether it lets its person add a factor at ``now``."""
+        waited = self.state == "asked" and now >= self.good_from
+        return now < self.ends and (waited or self.state == "good")
+
 
 class Attempts(msgspec.Struct, frozen=True):
     """Codes that did not hold, one after the other, and until when no other is looked at."""

@@ -13,6 +13,7 @@ from everproof.identity.factors.passkeys import Passkeys
 from everproof.identity.factors.passkeys import Shown as PasskeyShown
 from everproof.identity.factors.passwords import CodeShown, Passwords
 from everproof.identity.factors.records import METHODS, STRONG, WEBAUTHN, Attempts, Factor, Method
+from everproof.identity.factors.recoveries import Recoveries
 from everproof.identity.factors.rules import Rules, rules_of
 from everproof.identity.factors.telling import Notices, Telling, named
 from everproof.identity.names import shown_name
@@ -22,6 +23,7 @@ from everproof.kernel.words import MAIN_SPACE, Action, Fact, Proof, Ref, Resourc
 from everproof.keys import Keyring, SigningKeys
 from everproof.ledger import Ledger
 from everproof.storage import Storage, Transaction
+from everproof.work import Work
 
 Shown: TypeAlias = PasskeyShown | CodeShown
 
@@ -81,6 +83,7 @@ class Factors:
         ledger: Ledger,
         directory: Directory,
         sessions: Sessions,
+        work: Work,
         notices: Notices,
         issuer: str,
     ) -> None:
@@ -91,6 +94,13 @@ class Factors:
         challenges = Challenges(storage.clock, server=issuer, key=signing.derived("everproof/factors/v1"))
         self.passkeys = Passkeys(storage, self.telling, challenges)
         self.passwords = Passwords(storage, keyring, self.telling, server=self.passkeys.party.id)
+        self.recoveries = Recoveries(
+            storage,
+            work,
+            self.telling,
+            sessions,
+            lambda tx, factor: self.passkeys.end_sessions(tx, factor, "recovered"),
+        )
         self.rules = Rules()
 
     def follow(self, files: Mapping[str, bytes]) -> None:
@@ -98,6 +108,7 @@ class Factors:
         self.rules = rules_of(files)
         self.passkeys.rules = self.rules.passkeys
         self.passwords.rules = self.rules.totp
+        self.recoveries.rules = self.rules.recovery
 
     # ── what a person has ──────────────────────────────────────────────────────────────────────────────────────────
 

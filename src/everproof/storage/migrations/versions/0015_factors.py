@@ -51,7 +51,6 @@ def upgrade() -> None:
         sa.Column("person", sa.String(128), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("ticket", sa.LargeBinary(32), nullable=False, unique=True),
-        sa.Column("good_from", sa.BigInteger),
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
     op.create_index("factor_recoveries_person", "factor_recoveries", ["type", "person"])
