@@ -7,7 +7,7 @@ from everproof.authorize import Authorizer
 from everproof.authorize.attempts import Attempts
 from everproof.authorize.bundles import Bundles, ruling
 from everproof.authorize.changes import Changes
-from everproof.authorize.doors import approvals_of, doors_of
+from everproof.authorize.doors import approvals_of, doors_of, sessions_of
 from everproof.delivery import Runs
 from everproof.identity import Identity, apply_people, people_of
 from everproof.identity.bindings import load_bindings
@@ -135,6 +135,7 @@ class Everproof:
             self.identity.trust(load_bindings(bundle.files, kinds))
             self.identity.sign_on.trust(read_sign_on(bundle.files, providers))
             self.work.effects.rules = approvals_of(bundle.files)
+            self.identity.sessions.limits = sessions_of(bundle.files)
             self.factors.follow(bundle.files)
             self.provider.clients.follow(clients_of(bundle.files))
 

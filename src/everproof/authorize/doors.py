@@ -6,6 +6,9 @@
     [approvals]
     "token.revoke" = { people = 2, above = 10 }   # what touches more than 10 things, two people approve
 
+    [sessions]
+    idle_seconds = 1800   # how long sessions last: see `everproof.identity.sessions.limits`
+
 A door that is not named enforces. A verb that is not named has approvals as the room says that knows it, and one that
 is named has never fewer.
 """
@@ -15,6 +18,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from everproof.identity.sessions import Limits
 from everproof.kernel.errors import InputError
 from everproof.kernel.toml import parse_toml
 from everproof.kernel.words import Mode
@@ -29,6 +33,7 @@ DeedName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9.-]{0,63}$")]
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     doors: dict[Door, Mode] = {}
     approvals: dict[DeedName, Rule] = {}
+    sessions: Limits = Limits()
 
 
 def doors_of(files: Mapping[str, bytes]) -> Mapping[str, Mode]:
@@ -47,6 +52,15 @@ def approvals_of(files: Mapping[str, bytes]) -> Mapping[str, Rule]:
         InputError: as `doors_of`.
     """
     return _read(files).approvals
+
+
+def sessions_of(files: Mapping[str, bytes]) -> Limits:
+    """How long sessions last by a bundle's files.
+
+    Raises:
+        InputError: as `doors_of`.
+    """
+    return _read(files).sessions
 
 
 def _read(files: Mapping[str, bytes]) -> _File:

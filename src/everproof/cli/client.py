@@ -23,6 +23,8 @@ TIMEOUT_SECONDS: Final = 30
 RENEW_SECONDS: Final = 30
 """A token that ends sooner might end on its way."""
 ASSERTION_SECONDS: Final = 60
+STEP_UP: Final = "insufficient_user_authentication"
+"""The code of what is denied until a factor was shown (RFC 9470)."""
 
 
 class Client:
@@ -36,6 +38,7 @@ class Client:
         self._nonce: str | None = None
         self.told: dict[str, Any] = {}
         """What the server said beside the error it answered last, as data."""
+        self._stepped_up = False
         self.said = ""
         """The code of the error it answered last, ours or OAuth's."""
 
@@ -64,7 +67,19 @@ class Client:
             kind = response.headers.get("content-type", "")
             return response.json() if "json" in kind and "jsonl" not in kind else response.content
         error, self.told, self.said = _error(response)
+        if proven and self.said == STEP_UP and self._step_up():
+            return self.request(method, path, json=json, form=form, query=query)
         raise error
+
+    def _step_up(self) -> bool:
+        """Show the factor that is wanted, if somebody is there to do it; whether it was shown. Once in a command."""
+        from everproof.cli import step_up
+
+        wanted = self.told.get("step_up")
+        if wanted is None or self._stepped_up:
+            return False
+        self._stepped_up = True
+        return step_up.offer(self, wanted)
 
     def _send(self, method: str, path: str, json: Any, form: Any, query: Any, *, proven: bool) -> httpx.Response:
         if proven and renewal.is_due(self.session):

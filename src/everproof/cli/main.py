@@ -8,6 +8,8 @@ FAMILIES: Final = {
     "init": "Write an observing .everproof/ for this repository.",
     "doctor": "Look for what is wrong, and say how to mend it.",
     "login": "Prove who you are with the SSH key you sign commits with.",
+    "sessions": "See where you are signed in, and sign out.",
+    "step-up": "Show a second factor in your session.",
     "run": "Run a step of a pipeline, with a credential for its stage alone.",
     "ask": "Ask whether something would be allowed, and why not.",
     "request": "Ask for access for a while.",
