@@ -115,8 +115,7 @@ class Everproof:
             held=self.identity.credentials.held,
             known=lambda ref: self.identity.directory.principal(ref) or self.identity.certificates.principal(ref),
         )
-        self.authorizer.register(SessionFacts(self.identity.sessions))
-        self.authorizer.register(self.factors)
+        self.authorizer.register(SessionFacts(self.identity.sessions), self.factors)
 
         self.identity.sign_on.use_secrets(sign_on_secrets(settings.sign_on))
 

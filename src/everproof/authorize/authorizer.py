@@ -83,10 +83,10 @@ class Authorizer:
         self._said: frozenset[str] = frozenset()
         self.engine = engine
 
-    def register(self, source: FactSource) -> None:
-        """Ask ``source`` for its facts at every decision from now on."""
-        self._sources.append(source)
-        self._said |= source.says
+    def register(self, *sources: FactSource) -> None:
+        """Ask ``sources`` for their facts at every decision from now on."""
+        self._sources += sources
+        self._said = self._said.union(*(source.says for source in sources))
 
     def is_timeless(self, allowed: Allowed[Any, Any, Any]) -> bool:
         """Whether what allows it goes on to, until something changes that those who follow the changes are told.

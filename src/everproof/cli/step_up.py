@@ -66,8 +66,8 @@ def show_factor(client: "Client", session: str, methods: tuple[str, ...]) -> str
     """
     ways = client.request("POST", "/v1/step-up/options", json={"session": session})
     held = [method for method in ways["methods"] if method in methods]
-    for method in held:
-        if method in CODES and sys.stdin.isatty() and _typed(client, session, method):
+    for method in CODES:
+        if method in held and sys.stdin.isatty() and _typed(client, session, method):
             return method
     if not held and "provider" not in methods:
         raise UnauthenticatedError(
