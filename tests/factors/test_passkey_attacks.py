@@ -197,7 +197,7 @@ async def test_first_factor_again_after_the_only_one_was_suspended(house: House)
     thief = await house.signed_in(alice.ref)
     asked = await thief.post("/v1/factors/passkeys/options")
     assert asked.status == 401
-    assert asked.json["code"] == "insufficient-user-authentication"
+    assert asked.json["code"] == "insufficient_user_authentication"
 
 
 async def test_factor_on_somebody_elses_session(house: House) -> None:
