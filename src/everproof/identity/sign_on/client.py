@@ -1,5 +1,6 @@
 """The relying party: the code flow with PKCE, and nothing else (RFC 9700; OpenID Connect Core 1.0, section 3.1)."""
 
+import re
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -23,6 +24,8 @@ JSON: Final = "application/json"
 OK: Final = 200
 CREATED: Final = 201
 MAX_CODE: Final = 4_096
+
+_WORD: Final = re.compile(r"[a-z_]{1,64}")
 
 Parameter = Annotated[str, msgspec.Meta(max_length=MAX_CODE)]
 
@@ -193,5 +196,4 @@ def _said(answer: Answer) -> str:
         word = read_object(answer.body, "answer").get("error")
     except JoseError:
         word = None
-    plain = type(word) is str and 0 < len(word) <= 64 and word.isascii() and word.isprintable()  # noqa: PLR2004
-    return str(word) if plain else f"status {answer.status}"
+    return word if type(word) is str and _WORD.fullmatch(word) else f"status {answer.status}"

@@ -15,7 +15,7 @@ from everproof.identity.credentials import end_credentials
 from everproof.identity.directory import Directory
 from everproof.identity.jose import JoseError
 from everproof.identity.oauth import ReplayedError
-from everproof.identity.outbound import Outbound
+from everproof.identity.outbound import Outbound, OutboundError
 from everproof.identity.replay_store import spend
 from everproof.identity.sessions import Session, Sessions
 from everproof.identity.sessions.store import ids_of_provider
@@ -136,7 +136,13 @@ class SignOn:
         max_age = 0 if step_up else provider.table.max_age_seconds
         attempt = self._attempts.new(provider, next_=next_, max_age=max_age, step_up=step_up, link=invitation)
         cookie = self._attempts.seal(attempt)
-        return Begun(await self._client.address(provider, attempt), *cookie)
+        try:
+            return Begun(await self._client.address(provider, attempt), *cookie)
+        except OutboundError as error:
+            todo = error.todo or "sign in with a passkey or your SSH key meanwhile; whoever is signed in stays so"
+            raise OutboundError(
+                f"{provider.title} cannot be asked: {error.message}", place=error.place, todo=todo
+            ) from error
 
     def cookie_name(self, response: Response) -> str:
         """The name of the cookie that must come with a response."""
