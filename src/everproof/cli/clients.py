@@ -106,7 +106,7 @@ def _with_secret(
 
     client = connect()
     made = new_secret()
-    _write_new(file, f"{made}\n")
+    write_new(file, f"{made}\n")
     try:
         answer = client.request("POST", address, json=body(gateway_jwk(made)))
     except BaseException:
@@ -209,11 +209,11 @@ def make_key(file: Path) -> dict[str, str]:
     from everproof.cli import session as sessions
 
     pem = sessions.new_key()
-    _write_new(file, pem)
+    write_new(file, pem)
     return sessions.public_jwk(_loaded(pem))
 
 
-def _write_new(file: Path, text: str) -> None:
+def write_new(file: Path, text: str) -> None:
     """Write a file that is not there yet, for its owner alone.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from everproof.cli import clients
+from everproof.cli import audit, clients, provisioners
 from everproof.cli.terminal import Json, fields, print_json, show, table
 from everproof.cli.values import name_of
 from everproof.kernel.errors import InputError
@@ -13,8 +13,10 @@ from everproof.kernel.errors import InputError
 app = typer.Typer(help="People, keys, services, machines, lineage.", no_args_is_help=True)
 groups = typer.Typer(help="Groups, and who is in them.", no_args_is_help=True)
 app.add_typer(groups, name="groups")
+app.add_typer(audit.app, name="audit")
 app.add_typer(clients.services, name="service")
 app.add_typer(clients.gateways, name="gateway")
+app.add_typer(provisioners.app, name="provisioner")
 app.add_typer(clients.machines, name="machine")
 
 Who = Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Whom: an id, or Type::id.")]

@@ -22,6 +22,7 @@ FAMILIES: Final = {
     "policy": "Check, test, explain, compare and apply policies.",
     "git": "Stand before git repositories: hook, SSH command, set-up.",
     "identity": "People, keys, services, machines, lineage.",
+    "people": "Joiners, movers, leavers; what people.toml would change.",
     "memberships": "Who is in organisations at GitHub and GitLab, and should be.",
     "revoke": "End a credential or key, and all that descends from it.",
     "contain": "End whatever descends from a credential or principal.",

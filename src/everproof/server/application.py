@@ -29,6 +29,7 @@ from everproof.server.identity import IdentityDoor
 from everproof.server.ledger import LedgerDoor
 from everproof.server.memberships import MembershipsDoor
 from everproof.server.oauth import OAuth
+from everproof.server.people import PeopleDoor
 from everproof.server.policy import PolicyDoor
 from everproof.server.policy_apply import ApplyDoor
 from everproof.server.provider.routes import ProviderDoors
@@ -153,6 +154,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *SignOnDoor(app.authorizer, identity, browser, app.ledger, app.storage, issuer=settings.issuer).routes(),
         *policy.routes(),
         *WorkDoor(app.work, app.authorizer, callers, app.storage).routes(),
+        *PeopleDoor(app.provisioning, app.authorizer, identity, callers, clock=clock, bundle=settings.bundle).routes(),
         *scim.ScimDoor(
             authorizer=app.authorizer,
             identity=identity,
