@@ -31,7 +31,10 @@ from tests.server.asgi import Answer, call
 
 with warnings.catch_warnings(record=True):
     # It would rather use another HTTP library, and says so by a filter of its own.
-    from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
+    from authlib.integrations.starlette_client import (  # type: ignore[import-untyped]
+        OAuth,
+        StarletteOAuth2App,
+    )
 
 URL = "https://everproof.example"
 SECRET = "a" * 64
@@ -189,13 +192,17 @@ class Site:
         )
         return ref
 
-    async def enter(self, id_: str, *, ago: timedelta = timedelta(), **more: Any) -> Person:
+    async def enter(
+        self, id_: str, *, ago: timedelta = timedelta(), instead_of: Session | None = None, **more: Any
+    ) -> Person:
         """Somebody who has signed in at a browser, so long ago."""
         at = self.clock.now() - ago
         beginning = Beginning(
             principal=Ref("User", id_), kind="browser", provider="okta", authenticated=at, address="192.0.2.7", **more
         )
-        session, cookie = await self.app.storage.write(lambda tx: self.browser.begin(tx, beginning))
+        session, cookie = await self.app.storage.write(
+            lambda tx: self.browser.begin(tx, beginning, instead_of=instead_of)
+        )
         return Person(self, session, cookie.partition(";")[0])
 
     def nobody(self) -> Person:
@@ -260,7 +267,7 @@ class RelyingParty:
     async def begin(self, **parameters: Any) -> str:
         """Where it sends the browser of somebody who wants to sign in."""
         answer = await self.app.authorize_redirect(self._request(""), self.callback, **parameters)
-        return answer.headers["location"]
+        return str(answer.headers["location"])
 
     async def end(self, location: str) -> dict[str, Any]:
         """What it makes of the browser's coming back: tokens, with the claims that it believes as ``userinfo``."""

@@ -28,6 +28,12 @@ def redirect_uri(uri: str, *, place: str) -> str:
     return uri
 
 
+def origin(uri: str) -> str:
+    """The origin of an address that a client has registered."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def with_query(uri: str, **parameters: str) -> str:
     """``uri`` with ``parameters`` in its query, those that are empty left out."""
     added = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items() if value)

@@ -42,9 +42,12 @@ from everproof.server.provider.metadata import AUTHORIZE, PUSH
 from everproof.storage import Storage
 
 LOGIN: Final = "/login"
+RESUME: Final = "/resume"
 STEP_UP: Final = "/step-up"
 FACTORS: Final = "/factors"
 """Where somebody gets a first one, who has none to show."""
+
+_ANEW: Final = frozenset({"login", "select_account"})
 
 HasFactor = Callable[[Ref], bool]
 """Whether a person has a factor to show. A query."""
@@ -161,7 +164,8 @@ class AuthorizeDoor:
         seen = resuming.seen(query, mark, session="" if session is None else session.id)
         back = f"{AUTHORIZE}?{resuming.mark(query, seen)}"
         if session is None:
-            return _away(LOGIN, back, request, "login_required")
+            page = RESUME if self._browser.wants_key(call.scope) else LOGIN
+            return _away(page, back, request, "login_required", anew=bool(_ANEW.intersection(request.prompt)))
         proof = self._sessions.proof(session.id)
         if (away := self._too_weak(request, session, proof, seen)) is not None:
             page, error = away
@@ -169,7 +173,7 @@ class AuthorizeDoor:
                 page = LOGIN if error == "login_required" else FACTORS
             if page == LOGIN and seen is not None and session.created >= seen.at:
                 raise AuthorizationError("login_required", "the one who signed in is not who is wanted, or not anew")
-            return _away(page, back, request, error)
+            return _away(page, back, request, error, anew=page == LOGIN)
         consented = seen is not None and seen.consented
         known = await asyncio.to_thread(self._consent, session, to.client.id)
         needed = consents.is_needed(to.client, request, known, consented=consented)
@@ -241,18 +245,16 @@ def _whole(at: datetime) -> datetime:
     return at.replace(microsecond=0)
 
 
-def _away(page: str, back: str, request: AuthorizationRequest, error: str) -> Reply:
-    """Send the browser to a page of ours, from which it comes back.
+def _away(page: str, back: str, request: AuthorizationRequest, error: str, *, anew: bool) -> Reply:
+    """Send the browser to a page of ours, from which it comes back. ``anew``: who is signed in signs in once more.
 
     Raises:
         AuthorizationError: its client wants nobody to be asked anything.
     """
     if "none" in request.prompt:
         raise AuthorizationError(error, "its user would have to be asked")
-    wanted = "" if request.max_age is None else f"?max_age={request.max_age}"
-    if page == LOGIN and {"login", "select_account"} & set(request.prompt):
-        wanted = "?max_age=0"
-    return _to(with_next(f"{page}{wanted}", back))
+    oldest = 0 if anew else request.max_age
+    return _to(with_next(page if oldest is None or page == RESUME else f"{page}?max_age={oldest}", back))
 
 
 def _to(location: str) -> Reply:

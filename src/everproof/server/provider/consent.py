@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -10,7 +9,7 @@ from everproof.authorize import Authorizer
 from everproof.identity.provider import Provider, consents
 from everproof.identity.provider.clients import Client
 from everproof.identity.provider.consents import Question
-from everproof.identity.provider.redirects import with_query
+from everproof.identity.provider.redirects import origin, with_query
 from everproof.identity.provider.resuming import Seen
 from everproof.kernel.errors import NotFoundError
 from everproof.kernel.words import Proof
@@ -118,7 +117,6 @@ class ConsentDoor:
         """
         question, client = await self._question(proof, id_)
         scopes = question.request.scope
-        parts = urlsplit(question.request.redirect_uri)
         return ConsentAsked(
             id=id_,
             client=client.id,
@@ -127,7 +125,7 @@ class ConsentDoor:
             own=client.own,
             scopes=scopes,
             told=(_ACTS,) if client.own else tuple(_TOLD[one] for one in scopes),
-            leads_to=f"{parts.scheme}://{parts.netloc}",
+            leads_to=origin(question.request.redirect_uri),
         )
 
     async def answer(self, proof: Proof, id_: str, *, gives: bool) -> Onwards:

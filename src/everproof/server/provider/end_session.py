@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from everproof.authorize import Authorizer
 from everproof.identity.access_tokens import subject
 from everproof.identity.provider import Client, Provider
-from everproof.identity.provider.redirects import with_query
+from everproof.identity.provider.redirects import origin, with_query
 from everproof.identity.provider.requests import single
 from everproof.identity.sessions import Session, Sessions
 from everproof.kernel.errors import Error, InputError
@@ -106,6 +106,7 @@ class EndSessionDoor:
         if not (confirmed or known):
             return page(
                 "end_session.html",
+                targets=(origin(uri),) if uri else (),
                 who=session.principal.id,
                 client="" if client is None else client.title,
                 fields=fields,
