@@ -3,6 +3,7 @@
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from everproof.access import Access, access_rules
+from everproof.access.leaving import WaitingRequests
 from everproof.authorize import Authorizer
 from everproof.authorize.attempts import Attempts
 from everproof.authorize.bundles import Bundles, ruling
@@ -33,6 +34,7 @@ from everproof.provisioning import Provisioning
 from everproof.provisioning.memberships_file import memberships_of
 from everproof.provisioning.memberships_reach import MembershipsReach
 from everproof.provisioning.memberships_room import Memberships
+from everproof.provisioning.rests import RestingFactors, RestingKeys
 from everproof.response import Containment
 from everproof.routes import load_routes
 from everproof.secrets import RepositoryTokens
@@ -158,6 +160,7 @@ class Everproof:
             tell=self._tell,
         )
         self.bundles.follow(self.access.follow)
+        self.provisioning.lifecycle.end_at_once(WaitingRequests(self.access.grants), RestingFactors(), RestingKeys())
         self.attempts = Attempts(self.ledger, storage.clock)
         self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
         self._open_platforms(outbound)

@@ -76,9 +76,9 @@ class Lifecycle:
         """Let movements reach what ``reach`` knows of."""
         self._reaches[reach.name] = reach
 
-    def end_at_once(self, own: AtOnce) -> None:
+    def end_at_once(self, *own: AtOnce) -> None:
         """Let ``own`` end in the commit in which a person leaves."""
-        self._at_once.append(own)
+        self._at_once.extend(own)
 
     def movement(self, person: Ref, kind: Kind, groups: Sequence[str] | None = None) -> Movement:
         """The movement of a person as of now, to ``groups``; None: those that they are in. A query."""
