@@ -147,8 +147,6 @@ class Everproof:
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
         self.bundles.follow(follow)
         self.changes = Changes(storage)
-        self.provisioning = Provisioning(storage, self.keyring, self.work)
-        self.identity.sign_on.use_provisioned(self.provisioning.known_as)
         self.access = Access(
             storage,
             authorizer=self.authorizer,
@@ -160,13 +158,19 @@ class Everproof:
             tell=self._tell,
         )
         self.bundles.follow(self.access.follow)
-        self.provisioning.lifecycle.end_at_once(WaitingRequests(self.access.grants), RestingFactors(), RestingKeys())
         self.attempts = Attempts(self.ledger, storage.clock)
         self.containment = Containment(storage, self.ledger, self.work, self.identity.credentials)
+        self._open_provisioning()
         self._open_platforms(outbound)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
         self._upkeep.let_forget(self.runs.forget)
         self._upkeep.let_forget(lambda tx, _before: self.provider.forget(tx))
+
+    def _open_provisioning(self) -> None:
+        """The people whom directories keep here, and what goes with anyone who leaves."""
+        self.provisioning = Provisioning(self.storage, self.keyring, self.work)
+        self.provisioning.lifecycle.end_at_once(WaitingRequests(self.access.grants), RestingFactors(), RestingKeys())
+        self.identity.sign_on.use_provisioned(self.provisioning.known_as)
 
     def _open_platforms(self, outbound: Outbound) -> None:
         """What is kept at other platforms: tokens of their repositories, and members of their organisations."""
