@@ -108,6 +108,7 @@ async def test_it_renews_its_token_with_its_key(site: Site, alice: Person) -> No
         assert answer.json["refresh_token"] != token
         token = answer.json["refresh_token"]
         assert (await device.send("GET", "/v1/identity/me")).status == 200
+        await site.settled()  # that the session was used is written down behind the answer
 
 
 async def test_an_answer_that_was_lost_is_asked_for_again(site: Site, alice: Person) -> None:

@@ -65,9 +65,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file: ``[clients.grafana]``."""
+    """The whole file: ``[clients.grafana]``, each read as a `Line`."""
 
-    clients: dict[str, Line] = {}
+    clients: dict[str, dict[str, Any]] = {}
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,10 +143,19 @@ def clients_of(files: Mapping[str, bytes]) -> dict[str, Client]:
     except UnicodeDecodeError as error:
         raise InputError("not UTF-8", place=FILE_NAME) from error
     found = dict(BUILT_IN)
-    for id_, line in parse_toml(text, File, place=FILE_NAME).clients.items():
+    for id_, given in parse_toml(text, File, place=FILE_NAME).clients.items():
+        line = _line(given, f"{FILE_NAME}: clients.{id_}")
         _require_sound(id_, line, f"{FILE_NAME}: clients.{id_}")
         found[id_] = Client(id=id_, line=line)
     return found
+
+
+def _line(given: dict[str, Any], where: str) -> Line:
+    try:
+        return msgspec.convert(given, Line)
+    except msgspec.ValidationError as error:
+        what, _, field = str(error).partition(" - at `$")
+        raise InputError(what, place=f"{where}{field.rstrip('`')}") from error
 
 
 def _require_sound(id_: str, line: Line, where: str) -> None:
