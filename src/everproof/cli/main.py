@@ -10,6 +10,7 @@ FAMILIES: Final = {
     "login": "Prove who you are with the SSH key you sign commits with.",
     "sessions": "See where you are signed in, and sign out.",
     "step-up": "Show a second factor in your session.",
+    "factors": "Your passkeys, apps and recovery codes; recover what is lost.",
     "run": "Run a step of a pipeline, with a credential for its stage alone.",
     "ask": "Ask whether something would be allowed, and why not.",
     "request": "Ask for access for a while.",
