@@ -1,26 +1,33 @@
 """A whole application with people, an access.toml and policies of its own, and proofs as its doors would make them."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from everproof.access import RequestRecord, Wanted
-from everproof.app import Everproof
-from everproof.authorize import Allowed, Denied
+from everproof.access import Access, RequestRecord, Wanted, access_rules
+from everproof.authorize import Allowed, Authorizer, Denied
+from everproof.authorize.bundles import Bundles, ruling
 from everproof.authorize.store import StoredBundle, save_bundle
-from everproof.identity import roster
+from everproof.identity import Identity, roster
+from everproof.identity.outbound import Outbound
 from everproof.identity.records import Credential
 from everproof.kernel.ids import new_id
-from everproof.kernel.settings import Settings
 from everproof.kernel.words import MAIN_SPACE, Action, Fact, Proof, Ref, Resource
-from everproof.policy import load_bundle
+from everproof.keys import Keyring, SigningKeys, open_root_key
+from everproof.ledger import Ledger
+from everproof.policy import Bundle, Engine, load_bundle
 from everproof.policy.starter import starter_files
-from everproof.storage import Transaction
+from everproof.storage import Storage, Transaction
+from everproof.work import Work
 from everproof.work.notices import Notice
 from tests.conftest import SettableClock
 
 DEPLOY = Action("deployment:start")
+SERVER = "https://everproof.example"
 PRODUCTION = Ref("Environment", "production")
 
 RULES = """\
@@ -46,6 +53,7 @@ longest = "1d"
 answer_within = "1h"
 """
 
+FILE = "everproof.db"
 PEOPLE = {
     "dev": ("developers",),
     "eve": ("developers",),
@@ -70,54 +78,108 @@ class Factors:
         )
 
 
+OURS = ("policies/access.cedar", "policies/administrators.cedar", "policies/administrators.links.toml")
+
+
 def files(rules: str = RULES, **policies: str) -> dict[str, bytes]:
-    """A bundle: the starter's, these rules and these policies."""
+    """A bundle: what the starter says of access and of administrators, these rules and these policies."""
+    starter = starter_files()
     own = {f"policies/{name}.cedar": text.encode() for name, text in policies.items()}
-    return {**starter_files(), "access.toml": rules.encode(), **own}
+    return {**{path: starter[path] for path in OURS}, "access.toml": rules.encode(), **own}
+
+
+_read: dict[str, Bundle] = {}
+
+
+def read_once(content: Mapping[str, bytes], commit: str = "") -> Bundle:
+    """`load_bundle`, of which these tests would else spend most of their time in reading the same again."""
+    name = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()
+    if name not in _read:
+        _read[name] = load_bundle(dict(content), commit=commit)
+    return _read[name]
+
+
+class Rooms:
+    """The rooms that access stands on, and access, put together as `everproof.app` does it."""
+
+    def __init__(self, url: str, folder: Path, clock: SettableClock, told: list[Notice]) -> None:
+        self.storage = storage = Storage.open(url, clock=clock)
+        keyring = Keyring(storage, open_root_key("", folder))
+        signing = SigningKeys(storage, keyring)
+        self.ledger = Ledger(storage, keyring, signing.current("Ed25519"), origin="everproof.example")
+        self.work = Work(storage, keyring, self.ledger)
+        self.identity = Identity(storage, signing, Outbound(), issuer=SERVER, token_endpoint=f"{SERVER}/oauth/token")
+        bundle = ruling(storage)
+        credentials, directory = self.identity.credentials, self.identity.directory
+        self.authorizer = Authorizer(
+            storage, self.ledger, Engine(bundle), is_live=credentials.is_live, held=credentials.held,
+            known=directory.principal,
+        )  # fmt: skip
+        self.authorizer.register(Factors())
+        self.bundles = Bundles(storage, self.authorizer, bundle, check=access_rules)
+        self.access = Access(
+            storage, authorizer=self.authorizer, identity=self.identity, ledger=self.ledger, work=self.work,
+            bundle=bundle, issuer=SERVER, tell=lambda _tx, notice: told.append(notice),
+        )  # fmt: skip
+        self.bundles.follow(self.access.follow)
+
+
+def populate(tx: Transaction) -> None:
+    """Let the bundle of these tests rule, over these people."""
+    bundle = files()
+    save_bundle(tx, StoredBundle(read_once(bundle).digest, "", bundle))
+    for name, groups in PEOPLE.items():
+        roster.add_principal(tx, Ref("User", name), groups=groups)
+
+
+@cache
+def _made_once() -> dict[str, bytes]:
+    """The files of such a state: making its tables and keys takes longer than most of these tests."""
+    with TemporaryDirectory() as name:
+        rooms = Rooms(f"sqlite:///{name}/{FILE}", Path(name), SettableClock(), [])
+        rooms.storage.write_now(populate)
+        rooms.storage.close()
+        return {one.name: one.read_bytes() for one in Path(name).iterdir() if one.is_file()}
 
 
 class House:
     """One server's rooms over one database, opened again as after a restart."""
 
-    def __init__(self, url: str, folder: Path, clock: SettableClock, bundle: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, url: str, folder: Path, clock: SettableClock) -> None:
         self.url, self.folder, self.clock = url, folder, clock
         self.told: list[Notice] = []
-        self.app = self._opened()
-        self._prepare(dict(bundle or files()))
-        self.app.storage.close()
-        self.app = self._opened()
+        if url.startswith("sqlite"):
+            for name, content in _made_once().items():
+                (folder / name).write_bytes(content)
+                (folder / name).chmod(0o600)
+            self.app = self._opened()
+        else:
+            self.app = self._opened()
+            self.app.storage.write_now(populate)
+            self.app.storage.close()
+            self.app = self._opened()
         self.access = self.app.access
 
-    def _opened(self) -> Everproof:
-        app = Everproof(Settings(state=self.folder / "state", database=self.url), clock=self.clock)
-        app.authorizer.register(Factors())
-        app.access.requests._tell = lambda _tx, notice: self.told.append(notice)
-        app.access._tell = lambda _tx, notice: self.told.append(notice)
-        return app
-
-    def _prepare(self, bundle: dict[str, bytes]) -> None:
-        def change(tx: Transaction) -> None:
-            save_bundle(tx, StoredBundle(load_bundle(bundle).digest, "", bundle))
-            for name, groups in PEOPLE.items():
-                roster.add_principal(tx, Ref("User", name), groups=groups)
-
-        self.app.storage.write_now(change)
+    def _opened(self) -> Rooms:
+        return Rooms(self.url, self.folder, self.clock, self.told)
 
     async def start(self) -> None:
-        await self.app.start()
+        """Begin to decide and record; what a server does by itself besides is left out, so that it can be killed."""
+        await self.app.storage.start()
 
-    async def restart(self, *, kill: bool = False) -> None:
-        if kill:
-            await self.app.storage.stop()
-        else:
-            await self.app.stop()
+    async def stop(self) -> None:
+        await self.app.storage.stop()
+
+    async def restart(self) -> None:
+        """As after a kill: nothing was said to anyone before."""
+        await self.stop()
         self.app = self._opened()
         self.access = self.app.access
-        await self.app.start()
+        await self.start()
 
     async def rule(self, bundle: Mapping[str, bytes]) -> None:
         """Let another bundle rule."""
-        stored = StoredBundle(load_bundle(dict(bundle)).digest, "", dict(bundle))
+        stored = StoredBundle(read_once(bundle).digest, "", dict(bundle))
         await self.app.storage.write(lambda tx: save_bundle(tx, stored))
 
     def proof(self, name: str, *, mfa_age: int | None = 10, credential: str | None = None, **claims: Any) -> Proof:
