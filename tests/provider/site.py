@@ -138,7 +138,7 @@ class Person:
     async def send(
         self, method: str, path: str, body: object = b"", *, query: str = "", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        given = {"origin": URL, "sec-fetch-site": "same-origin"} if headers is None else dict(headers)
+        given = {"origin": self.site.url, "sec-fetch-site": "same-origin"} if headers is None else dict(headers)
         if self.cookie:
             given["cookie"] = self.cookie
         answer = await call(self.site.doors, method, path, body, given, query=query)
@@ -148,7 +148,7 @@ class Person:
 
     async def follow(self, location: str) -> Answer:
         """Go where a browser is sent, as a link of another site is followed."""
-        parts = urlsplit(location.removeprefix(URL))
+        parts = urlsplit(location.removeprefix(self.site.url))
         followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
         return await self.send("GET", parts.path, query=parts.query, headers=followed)
 
@@ -183,7 +183,8 @@ class Site:
         self.wiki = wiki
         self.doors = application(app)
         key = app.signing.derived("everproof/sessions/v1")
-        self.browser = Browser(app.identity.sessions, clock, issuer=URL, key=key)
+        self.url = app.settings.issuer
+        self.browser = Browser(app.identity.sessions, clock, issuer=self.url, key=key)
 
     async def enrol(self, id_: str, *groups: str) -> Ref:
         ref = Ref("User", id_)
@@ -295,7 +296,7 @@ def opened(
     database: str = "",
     backchannel: str = "",
     ca_file: Path | None = None,
-    policy: bytes = b"",
+    url: str = URL,
 ) -> Site:
     """A server that is not started yet."""
     wiki = ECKey.generate_key("P-256")
@@ -305,10 +306,8 @@ def opened(
     files = dict(starter_files())
     text = CLIENTS.replace("{secret}", secret).replace("{jwk}", jwk).replace("{backchannel}", backchannel)
     files["clients.toml"] = text.encode()
-    if policy:
-        files["policies/house.cedar"] = policy
     outbound = Outbound(ca_file=ca_file, private_hosts=("127.0.0.1",))
-    app = Everproof(Settings(state=folder, database=database, url=URL, outbound=outbound), clock=clock)
+    app = Everproof(Settings(state=folder, database=database, url=url, outbound=outbound), clock=clock)
 
     def rule(tx: Transaction) -> None:
         save_bundle(tx, StoredBundle(load_bundle(files).digest, "", files))

@@ -1,8 +1,8 @@
 """What the well-known addresses say is so (OpenID Connect Discovery 1.0, section 3; RFC 8414, section 2)."""
 
 import pytest
-from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
-from authlib.oidc.discovery import OpenIDProviderMetadata
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata  # type: ignore[import-untyped]
+from authlib.oidc.discovery import OpenIDProviderMetadata  # type: ignore[import-untyped]
 
 from tests.provider.site import URL, Site
 from tests.server.asgi import call
