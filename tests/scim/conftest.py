@@ -107,7 +107,7 @@ class Site:
     def entries(self) -> list[dict[str, Any]]:
         """Every decision of the ledger."""
         found = self.app.ledger.tail(-1, 10_000)
-        return [json.loads(entry.body) for _, entry in found if entry.kind == "decision"]
+        return [json.loads(bytes(one.entry.body)) for one in found if one.entry and one.entry.kind == "decision"]
 
 
 @pytest.fixture
