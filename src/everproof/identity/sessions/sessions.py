@@ -196,7 +196,8 @@ class Sessions:
         kept = self._live.get(id_) or self._unheard_of(id_)
         if kept is None or not self._credentials.is_live(id_) or self._is_over(kept.session):
             return None
-        return kept
+        key = kept.session.key
+        return kept if key is None or self._credentials.is_key_live(key) else None
 
     def of(self, ref: Ref) -> list[Session]:
         """The sessions of one person, the newest first."""
