@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from everproof.kernel.errors import Error
+from everproof.kernel.words import Ref
 from everproof.server.console.page import page, span
 from everproof.server.console.paths import HOME, with_next
 from everproof.server.denial import DeniedError
@@ -58,20 +59,29 @@ def denial(error: DeniedError, then: str) -> dict[str, Any]:
     action, _, resource = (error.place or "").partition(" on ")
     return {
         "title": title,
-        "summary": why.get("summary") or _sentence(extra["reason"]),
+        "summary": _summary(why) or _sentence(extra["reason"]) + ".",
         "reason": _sentence(extra["reason"]),
-        "principal": _ref(why["principal"]) if why else "you",
+        "principal": Ref(**why["principal"]) if why else "You",
         "action": action,
         "resource": resource,
         "receipt": extra.get("receipt"),
         "forbidden_by": [_policy(one) for one in why.get("forbidden_by", ())],
-        "near": [_policy(one) for one in why.get("near", ())],
+        "near": sorted((_policy(one) for one in why.get("near", ())), key=lambda one: not one["conditions"]),
         "farther": why.get("farther", 0),
         "errors": why.get("errors", ()),
         "step_up": step_up,
         "request": request,
         "back": then,
     }
+
+
+def _summary(why: dict[str, Any]) -> str:
+    if not why:
+        return ""
+    count = len(why.get("forbidden_by", ()))
+    if count:
+        return "A policy forbids it." if count == 1 else f"{count} policies forbid it."
+    return "No policy permits it as things are."
 
 
 def _policy(given: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +95,7 @@ def _step_up(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
     if not given:
         return None
     seconds, methods = given.get("max_age_seconds"), given.get("methods", ())
-    age = f" less than {span(seconds)} ago" if seconds else ""
+    age = f" less than {span(seconds + 1)} ago" if seconds else ""
     if "sign-in" in methods:
         href, link = with_next("/login?max_age=0", then), "Sign in anew"
         return {"sentence": f"It needs you to have signed in{age}.", "href": href, "link": link}
@@ -96,10 +106,6 @@ def _step_up(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
 
 def _request(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
     return {"href": with_next(given["page"], then)} if given else None
-
-
-def _ref(given: dict[str, str]) -> str:
-    return f'{given["type"]}::"{given["id"]}"'
 
 
 def _sentence(text: str) -> str:

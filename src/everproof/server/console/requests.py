@@ -198,7 +198,7 @@ class RequestPages:
             then="" if then == HOME else then,
             again=_again(one),
             wrong=_said(wrong),
-            said=SAID.get(query.said, ""),
+            said="" if query.said == "asked" and not one.is_open else SAID.get(query.said, ""),
             status=200 if wrong is None else wrong.status,
         )
 

@@ -14,7 +14,7 @@ export class Problem extends Error {
    * @param {Record<string, any>} body
    */
   constructor(status, body) {
-    super(String(body.detail || body.title || `the server answered ${status}`));
+    super(String(body.extra?.reason || body.detail || body.title || `the server answered ${status}`));
     this.status = status;
     /** @type {string} */
     this.todo = String(body.todo || "");

@@ -62,7 +62,8 @@ export function said(error) {
   }
   if (error instanceof Error) {
     const todo = /** @type {any} */ (error).todo;
-    return todo ? `${error.message}. ${todo}.` : `${error.message}.`;
+    const sentence = `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`;
+    return todo ? `${sentence} ${todo.charAt(0).toUpperCase()}${todo.slice(1)}.` : sentence;
   }
   return "Something went wrong. Nothing was done.";
 }

@@ -1,6 +1,7 @@
 // @ts-check
 /** A button that does something which takes a while: pressed once at a time, and its outcome said aloud. */
 
+import { Problem } from "./ask.js";
 import { said } from "./passkeys.js";
 
 /**
@@ -23,6 +24,7 @@ export function press(button, status, act) {
       tell(status, "Done.", false);
     } catch (error) {
       tell(status, said(error), true);
+      help(status, error);
     } finally {
       busy = false;
       button.removeAttribute("aria-disabled");
@@ -42,6 +44,24 @@ export function tell(status, text, alarm) {
   status.textContent = text;
   status.classList.toggle("notice", true);
   status.classList.toggle("alarm", alarm);
+}
+
+/**
+ * A link to what would help, where the server has named it.
+ *
+ * @param {HTMLElement | null} status
+ * @param {unknown} error
+ */
+function help(status, error) {
+  const wanted = error instanceof Problem ? error.body.extra?.step_up : null;
+  if (!wanted || status === null) {
+    return;
+  }
+  const anew = Array.isArray(wanted.methods) && wanted.methods.includes("sign-in");
+  const link = document.createElement("a");
+  link.href = `${anew ? "/login?max_age=0&" : "/step-up?"}next=${encodeURIComponent(location.pathname)}`;
+  link.textContent = anew ? "Sign in anew" : "Show a factor and come back";
+  status.append(" ", link);
 }
 
 /**
