@@ -1,0 +1,55 @@
+"""`everproof factors`, against a real server."""
+
+import json
+import re
+import subprocess
+import time
+from base64 import b32decode
+
+from everproof.identity.factors import totp
+from tests.cli.run import EVERPROOF, Home
+from tests.cli.server import Server
+
+
+def _code(secret: str, steps: int = 0) -> str:
+    key = b32decode(secret + "=" * (-len(secret) % 8))
+    return totp.code_at(key, int(time.time()) // totp.STEP_SECONDS + steps)
+
+
+def test_somebody_adds_an_app_and_recovery_codes_at_the_terminal(server: Server, ada: Home) -> None:
+    assert "none" in ada.everproof("factors", "list").stdout
+    with subprocess.Popen(
+        [*EVERPROOF, "factors", "add", "totp", "--name", "phone"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ada.environment,
+    ) as adding:  # fmt: skip
+        assert adding.stdout is not None
+        assert adding.stdout.readline().startswith("otpauth://totp/localhost:ada?secret=")
+        secret = adding.stdout.readline().removeprefix("secret: ").strip()
+        out, err = adding.communicate(f"000000\n{_code(secret)}\n", timeout=30)
+    assert adding.returncode == 0, err
+    assert "the code does not hold" in err
+    assert "added: phone" in out
+    (factor,) = json.loads(ada.everproof("factors", "list", "--json").stdout)["factors"]
+    assert (factor["kind"], factor["name"], factor["state"]) == ("totp", "phone", "live")
+    renamed = ada.everproof("factors", "rename", factor["id"], "old phone")
+    assert renamed.returncode == 0, renamed.stderr
+    assert "old phone" in ada.everproof("factors", "list").stdout
+    codes = ada.everproof("factors", "add", "recovery-codes")
+    assert codes.returncode == 0, codes.stderr
+    assert len(re.findall(r"^(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}$", codes.stdout, re.MULTILINE)) == 10
+    last = ada.everproof("factors", "remove", factor["id"])
+    assert last.returncode == 1
+    assert "last factor" in last.stderr
+
+
+def test_a_recovery_is_begun_and_stopped_at_the_terminal(server: Server, ada: Home) -> None:
+    begun = ada.everproof("factors", "recover", "--reason", "lost at sea", "--json")
+    assert begun.returncode == 0, begun.stderr
+    id_ = json.loads(begun.stdout)["recovery"]["id"]
+    assert "lost at sea" in ada.everproof("factors", "recoveries").stdout
+    vouched = ada.everproof("factors", "vouch", id_)
+    assert vouched.returncode == 1
+    assert "Nobody vouches for themselves" in vouched.stderr
+    assert ada.everproof("factors", "stop", id_).returncode == 0
+    assert id_ not in ada.everproof("factors", "recoveries").stdout
+    assert ada.everproof("factors", "remove", "nonsense").returncode == 2
