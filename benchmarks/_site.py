@@ -115,12 +115,13 @@ def running(
     *,
     trust: Callable[[str], bytes] | None = None,
     outbound: Outbound | None = None,
+    seed: Callable[[Everproof, Transaction], None] | None = None,
 ) -> Iterator[Site]:
-    """A server with these services (name: key and group), while the block runs."""
+    """A server with these services (name: key and group), while the block runs; ``seed`` puts more on record before."""
     with tempfile.TemporaryDirectory(prefix="everproof-bench-") as text:
         folder = Path(text)
         settings = Settings(state=folder / "state", port=_free_port(), outbound=outbound or Outbound())
-        _prepare(settings, services, trust(settings.issuer) if trust else b"")
+        _prepare(settings, services, trust(settings.issuer) if trust else b"", seed)
         command = [sys.executable, "-m", "everproof.cli.main", "up", "--state", str(settings.state)]
         if outbound is not None and outbound.ca_file is not None:
             (settings.state / "server.toml").write_text(
@@ -148,7 +149,12 @@ def running(
                 process.wait()
 
 
-def _prepare(settings: Settings, services: dict[str, tuple[Key, str]], trust: bytes) -> None:
+def _prepare(
+    settings: Settings,
+    services: dict[str, tuple[Key, str]],
+    trust: bytes,
+    seed: Callable[[Everproof, Transaction], None] | None,
+) -> None:
     files = dict(starter_files())
     own = len(load_bundle(files).policies) + OWN_POLICY.count("@id")
     files["policies/bench.cedar"] = ("\n".join(policies(POLICIES - own - 1)) + OWN_POLICY).encode()
@@ -166,6 +172,8 @@ def _prepare(settings: Settings, services: dict[str, tuple[Key, str]], trust: by
             roster.add_principal(tx, Ref("User", f"dev-{number}"), groups=("developers",))
 
     app.storage.write_now(change)
+    if seed is not None:
+        app.storage.write_now(lambda tx: seed(app, tx))
     app.storage.close()
 
 
