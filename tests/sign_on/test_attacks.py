@@ -214,7 +214,8 @@ async def test_a_code_that_the_provider_has_taken_before(
 @pytest.mark.parametrize(
     "next_",
     ["https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example",
-     "evil.example", "javascript:alert(1)", "/%0d%0aset-cookie:x=y\r\nx", "/x\x00", "/ü", "///evil.example", "/#" + "x" * 3000],
+     "javascript:alert(1)", "/%0d%0aset-cookie:x=y\r\nx", "/x\x00", "/ü", "///evil.example", "evil.example",
+     "/#" + "x" * 3000],
 )  # fmt: skip
 async def test_open_redirect(site: Site, next_: str) -> None:
     browser = site.visitor()

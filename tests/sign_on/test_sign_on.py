@@ -174,7 +174,9 @@ async def test_an_invitation_is_taken_up_at_the_provider(
     answer = await browser.post("/login/example", {"invitation": issued.secret, "next": "/factors"})
     assert answer.status_code == 200
     back = provider.sign_in(answer.headers["refresh"].removeprefix("0; url="), account)
-    assert (await browser.get(back)).headers["location"] == "/factors"
+    answer = await browser.get(back)
+    assert answer.status_code == 303, answer.text
+    assert answer.headers["location"] == "/factors"
     record = site.app.identity.directory.record(Ref("User", f"u-{account}"))
     assert (record.groups, record.emails) == (("auditors", "developers"), (f"{account}@acme.example",))
     assert (await site.visitor().post("/login/example", {"invitation": issued.secret})).status_code == 401

@@ -182,7 +182,7 @@ class SignOn:
 
     def again(self, come: Arrival) -> Arrival:
         """``come``, a newcomer who has been put on record meanwhile, as somebody known."""
-        return self._arrived(come.assertion, come.attempt)
+        return self._arrived(come.assertion, msgspec.structs.replace(come.attempt, link=""))  # which is used up by now
 
     def _arrived(self, assertion: Assertion, attempt: Attempt) -> Arrival:
         now = self._storage.clock.now()
