@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
