@@ -164,6 +164,7 @@ class Everproof:
         self._open_platforms(outbound)
         self._upkeep = Upkeep(storage, self.signing, self.identity, self.ledger)
         self._upkeep.let_forget(self.runs.forget)
+        self._upkeep.let_forget(self.factors.forget)
         self._upkeep.let_forget(lambda tx, _before: self.provider.forget(tx))
 
     def _open_provisioning(self) -> None:

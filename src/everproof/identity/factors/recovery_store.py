@@ -1,9 +1,23 @@
 """The tables of recoveries, and the only statements over them."""
 
+from datetime import datetime
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, String, Table, and_, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    and_,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from everproof.identity.factors.records import Recovery
 from everproof.kernel.canonical import encode
@@ -86,6 +100,15 @@ def vouched_by(connection: Connection, recovery: str) -> tuple[Ref, ...]:
     """Who vouches for a recovery, the first first."""
     of = select(vouchers.c.type, vouchers.c.person).where(vouchers.c.recovery == recovery)
     return tuple(Ref(row.type, row.person) for row in connection.execute(of.order_by(vouchers.c.at, vouchers.c.person)))
+
+
+def forget(tx: Transaction, before: datetime) -> None:
+    """Remove what was over before ``before``; the ledger keeps what became of it."""
+    rows = tx.connection.execute(select(recoveries.c.id, recoveries.c.body))
+    over = [row.id for row in rows if msgspec.json.decode(row.body, type=Recovery).ends < before]
+    if over:
+        tx.connection.execute(delete(vouchers).where(vouchers.c.recovery.in_(over)))
+        tx.connection.execute(delete(recoveries).where(recoveries.c.id.in_(over)))
 
 
 def _read(body: bytes | None) -> Recovery | None:

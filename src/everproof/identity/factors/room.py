@@ -8,10 +8,10 @@ import msgspec
 
 from everproof.identity.challenges import Challenges
 from everproof.identity.directory import Directory
-from everproof.identity.factors import store
+from everproof.identity.factors import recovery_store, store
 from everproof.identity.factors.passkeys import Passkeys
 from everproof.identity.factors.passkeys import Shown as PasskeyShown
-from everproof.identity.factors.passwords import CodeShown, Passwords
+from everproof.identity.factors.passwords import CONFIRM_WITHIN, CodeShown, Passwords
 from everproof.identity.factors.records import METHODS, STRONG, WEBAUTHN, Attempts, Factor, Method
 from everproof.identity.factors.recoveries import Recoveries
 from everproof.identity.factors.rules import Rules, rules_of
@@ -109,6 +109,14 @@ class Factors:
         self.passkeys.rules = self.rules.passkeys
         self.passwords.rules = self.rules.totp
         self.recoveries.rules = self.rules.recovery
+
+    def forget(self, tx: Transaction, before: datetime) -> None:
+        """Remove what nobody looks at any more; of recoveries, what was over before ``before``.
+
+        Wrong codes are forgotten by the right one alone: who guesses slowly is counted like who guesses fast.
+        """
+        store.forget_pending(tx, tx.now - CONFIRM_WITHIN)
+        recovery_store.forget(tx, before)
 
     # ── what a person has ──────────────────────────────────────────────────────────────────────────────────────────
 

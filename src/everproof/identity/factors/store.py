@@ -228,3 +228,15 @@ def put_attempts(tx: Transaction, person: Ref, method: str, failures: int, until
 def clear_attempts(tx: Transaction, person: Ref, method: str) -> None:
     """Forget what was tried in vain."""
     tx.connection.execute(delete(attempts).where(_at(person, method)))
+
+
+def forget_pending(tx: Transaction, before: datetime) -> None:
+    """Remove secrets that wait for their first code since ``before``."""
+    waiting = select(factors.c.id, factors.c.body).where(factors.c.state == "pending")
+    found = [row.id for row in tx.connection.execute(waiting) if _made(row.body) < before]
+    if found:
+        remove(tx, found)
+
+
+def _made(body: bytes) -> datetime:
+    return msgspec.json.decode(body, type=Factor).created
