@@ -54,10 +54,14 @@ Text = Annotated[str, msgspec.Meta(max_length=MAX_NEXT)]
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Where to go on to, and the session that is to be shown a factor, where it is not to begin."""
+    """Where to go on to, and the session that is to be shown a factor, where it is not to begin.
+
+    ``max_age``: 0 where the provider is to ask its user anew.
+    """
 
     next: Text = "/"
     step_up: Text = ""
+    max_age: Annotated[str, msgspec.Meta(max_length=16)] = ""
 
 
 class TakenUp(msgspec.Struct, frozen=True):
@@ -141,7 +145,7 @@ class SignOnDoor:
         next_ = require_path(query.next)
         if query.step_up:
             self._require_own_session(call, query.step_up)
-        return _sent(await self._sign_on.begin(provider, next_=next_, step_up=query.step_up))
+        return _sent(await self._sign_on.begin(provider, next_=next_, step_up=query.step_up, anew=query.max_age == "0"))
 
     async def take_up(self, call: Call, form: TakenUp, provider: str) -> Reply:
         """Take up an invitation with the account at the provider; the secret comes in a form of this server's page."""

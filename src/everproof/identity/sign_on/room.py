@@ -122,8 +122,10 @@ class SignOn:
 
     # ── signing on ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def begin(self, name: str, *, next_: str = "/", step_up: str = "", invitation: str = "") -> Begun:
-        """Begin a sign-on. With ``step_up`` the provider is told to ask for everything anew.
+    async def begin(
+        self, name: str, *, next_: str = "/", step_up: str = "", invitation: str = "", anew: bool = False
+    ) -> Begun:
+        """Begin a sign-on. With ``step_up``, or ``anew``, the provider is told to ask for everything anew.
 
         Raises:
             NotFoundError: there is no such provider.
@@ -134,7 +136,7 @@ class SignOn:
         provider = self.provider(name)
         if invitation:
             await asyncio.to_thread(look_up_ticket, self._storage, invitation, "enrol")
-        max_age = 0 if step_up else provider.table.max_age_seconds
+        max_age = 0 if step_up or anew else provider.table.max_age_seconds
         attempt = self._attempts.new(provider, next_=next_, max_age=max_age, step_up=step_up, link=invitation)
         cookie = self._attempts.seal(attempt)
         try:

@@ -66,6 +66,7 @@ class SigningInPages:
             "login.html",
             providers=self._providers(),
             next="" if then == HOME else then,
+            anew=query.max_age == "0",
             command=f"everproof login --server {shlex.quote(self._visitors.issuer)}",
         )
 
