@@ -104,6 +104,7 @@ class Everproof:
             self.identity,
             self.work,
             outbound,
+            notices=self.notices,
             issuer=settings.issuer,
             token_endpoint=f"{settings.issuer}/oauth/token",
         )

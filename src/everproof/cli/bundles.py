@@ -34,6 +34,7 @@ def check(files: Mapping[str, bytes]) -> "Bundle":
     """
     from everproof.authorize.doors import doors_of
     from everproof.identity.bindings import load_bindings
+    from everproof.identity.provider import clients_of
     from everproof.integrations.issuers import issuer_kinds
     from everproof.policy import Engine, load_bundle
     from everproof.routes import load_routes
@@ -42,6 +43,7 @@ def check(files: Mapping[str, bytes]) -> "Bundle":
     Engine(bundle)
     load_bindings(files, issuer_kinds())
     doors_of(files)
+    clients_of(files)
     load_routes(files, bundle.schema)
     return bundle
 
