@@ -18,6 +18,7 @@ from everproof.identity.token_request import TokenRequest
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import Principal, Proof
 from everproof.storage import Transaction
+from everproof.work.notices import Notice, Notices
 
 USERINFO_LIFETIME: Final = timedelta(minutes=10)
 """A client asks for userinfo at once, or never."""
@@ -62,12 +63,14 @@ class Issuing:
         exchange: Exchange,
         sessions: Sessions,
         sign_ins: SignIns,
+        notices: Notices,
     ) -> None:
         self._tokens = tokens
         self._credentials = credentials
         self._exchange = exchange
         self._sessions = sessions
         self._sign_ins = sign_ins
+        self._notices = notices
 
     def for_client(
         self,
@@ -120,6 +123,7 @@ class Issuing:
 
         It is as well proven as the browser's ``session`` that let it begin, and comes from what that one came from; so
         it ends with the person, and with the provider's session, and not when the browser lies idle or is signed out.
+        Its person is told of it.
 
         Raises:
             RefusedError: the person is nobody any more. Nothing was written.
@@ -132,6 +136,7 @@ class Issuing:
             if method in session.factors:
                 made = self._sessions.show_factor(tx, made.id, method, session.factors[method], strength)
         reply = self.token(tx, made, principal)
+        self._notices.send(tx, _signed_in(made))
         signed_in = SignedIn(
             access_token=reply.access_token, token_type=reply.token_type, expires_in=reply.expires_in,
             refresh_token=renewals.first_token(tx, made, CLI), session=made.id,
@@ -150,3 +155,14 @@ class Issuing:
         """What a session of the command line asks for: a token for this server, which ends with it."""
         request = TokenRequest(grant_type="login", lifetime=CLI_LIFETIME)
         return self._exchange.plan(request, proof, source=None, client=CLI, latest=None, recorded=True)
+
+
+def _signed_in(session: Session) -> Notice:
+    where = session.address or "an address that is not known"
+    return Notice(
+        to=(session.principal,),
+        subject="You are signed in at a terminal",
+        text=f"A terminal was signed in as you, from {where}. If you did not begin this, end its session now.",
+        link="/sessions",
+        key=f"provider/{session.id}",
+    )

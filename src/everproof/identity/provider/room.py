@@ -14,6 +14,7 @@ from everproof.identity.room import Identity
 from everproof.keys import SigningKeys
 from everproof.storage import Storage, Transaction
 from everproof.work import Work
+from everproof.work.notices import Notices
 
 
 class Provider:
@@ -27,6 +28,7 @@ class Provider:
         work: Work,
         outbound: Outbound,
         *,
+        notices: Notices,
         issuer: str,
         token_endpoint: str,
     ) -> None:
@@ -52,6 +54,7 @@ class Provider:
             exchange=identity.exchange,
             sessions=identity.sessions,
             sign_ins=self.sign_ins,
+            notices=notices,
         )
 
     @staticmethod
