@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from everproof.identity import roster
 from everproof.kernel.canonical import b64url, from_b64url
+from everproof.kernel.words import Ref
 from tests.factors.conftest import Rule
 from tests.factors.house import URL, House, Person
 from tests.fakes.authenticator import BE, BS, UP, UV, Authenticator, Lies, Maker
@@ -399,3 +400,13 @@ async def test_more_factors_than_anybody_carries(house: House, monkeypatch: pyte
     monkeypatch.setattr("everproof.identity.factors.room.MAX_FACTORS", 1)
     alice, _ = await _ready(house)
     assert (await alice.post("/v1/factors/passkeys/options")).status == 403
+
+
+async def test_passkey_of_somebody_who_is_contained(house: House) -> None:
+    alice, key = await _ready(house)
+    found = house.app.containment.look(alice.ref)
+    await house.app.storage.write(
+        lambda tx: house.app.containment.begin(tx, found, by=Ref("User", "ada"), reason="stolen")
+    )
+    assert (await house.stranger().enter(key)).status == 403
+    assert (await alice.post("/v1/step-up/options")).status == 401

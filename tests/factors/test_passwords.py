@@ -10,6 +10,7 @@ import pytest
 from everproof.identity import roster
 from everproof.identity.factors import throttle, totp
 from everproof.identity.factors.recovery_codes import hash_of, new_codes
+from everproof.kernel.errors import NotFoundError
 from tests.factors.conftest import Rule
 from tests.factors.house import House, Person
 
@@ -311,3 +312,15 @@ async def test_first_factor_in_a_session_of_this_morning(house: House) -> None:
 async def test_name_that_is_none(house: House, name: str) -> None:
     alice = await house.person("alice")
     assert (await alice.post("/v1/factors/totp", name=name)).status == 400
+
+
+async def test_what_nobody_looks_at_is_forgotten(house: House) -> None:
+    alice = await house.person("alice")
+    await alice.post("/v1/factors/totp")
+    await alice.add_passkey(house.key())
+    begun = (await alice.post("/v1/factors/recoveries")).json["recovery"]["id"]
+    house.clock.advance(timedelta(hours=100))
+    await house.app.storage.write(lambda tx: house.app.factors.forget(tx, tx.now))
+    assert [factor.kind for factor in house.app.factors.held(alice.ref).factors] == ["passkey"]
+    with pytest.raises(NotFoundError):
+        house.app.factors.recoveries.find(begun)
