@@ -3,24 +3,18 @@
 import asyncio
 from typing import Any
 
-from scim2_client import BaseSyncSCIMClient
-from scim2_models import (
-    BulkOperation,
-    BulkRequest,
-    PatchOp,
-    PatchOperation,
-    Resource,
-    ResponseParameters,
-    SearchRequest,
-)
+import scim2_models
 from scim2_models.exceptions import NotFoundException, PreconditionFailedException, UniquenessException
 
 from everproof.kernel.words import Ref
 from tests.scim.conftest import Site
 from tests.scim.engine import Engine
 
+scim: Any = scim2_models
+"""What the library builds of what it discovers has no types beforehand."""
 
-def live(client: BaseSyncSCIMClient) -> None:
+
+def live(client: Any) -> None:
     client.discover()
     user_type, group_type = client.get_resource_model("User"), client.get_resource_model("Group")
     assert user_type is not None
@@ -38,13 +32,13 @@ def live(client: BaseSyncSCIMClient) -> None:
     team = client.create(group_type(display_name="Tour Guides", members=[{"value": made.id, "type": "User"}]))
     assert isinstance(team, group_type)
     found = client.query(user_type, made.id)
-    assert isinstance(found, Resource)
+    assert isinstance(found, scim.Resource)
     assert [one.value for one in found["groups"]] == [team.id]
 
     stale = found.model_copy(deep=True)
     found["title"] = "Guide"
     replaced = client.replace(found)
-    assert isinstance(replaced, Resource)
+    assert isinstance(replaced, scim.Resource)
     assert replaced["title"] == "Guide"
     assert replaced.meta.version != stale.meta.version
     try:
@@ -54,16 +48,16 @@ def live(client: BaseSyncSCIMClient) -> None:
     else:
         raise AssertionError("a change of what was changed meanwhile")
 
-    nick = PatchOperation(op=PatchOperation.Op.add, path="nickName", value="Babs")
-    patched = client.modify(user_type, made.id, PatchOp[user_type](operations=[nick]))
-    assert isinstance(patched, Resource)
+    nick = scim.PatchOperation(op=scim.PatchOperation.Op.add, path="nickName", value="Babs")
+    patched = client.modify(user_type, made.id, scim.PatchOp[user_type](operations=[nick]))
+    assert isinstance(patched, scim.Resource)
     assert patched["nickName"] == "Babs"
 
-    listed = client.query(user_type, query_parameters=SearchRequest(filter='userName sw "bj"', count=10))
+    listed = client.query(user_type, query_parameters=scim.SearchRequest(filter='userName sw "bj"', count=10))
     assert [one["userName"] for one in listed.resources] == ["bjensen@example.com"]
-    both = client.search(SearchRequest(filter='displayName co "e"', sort_by="displayName"))
+    both = client.search(scim.SearchRequest(filter='displayName co "e"', sort_by="displayName"))
     assert [one.meta.resource_type for one in both.resources] == ["User", "Group"]
-    brief = client.query(user_type, made.id, query_parameters=ResponseParameters(attributes=["userName"]))
+    brief = client.query(user_type, made.id, query_parameters=scim.ResponseParameters(attributes=["userName"]))
     assert brief["title"] is None
 
     _in_bulk(client, user_type, group_type)
@@ -77,17 +71,17 @@ def live(client: BaseSyncSCIMClient) -> None:
         raise AssertionError("who has left is still there")
 
 
-def _in_bulk(client: BaseSyncSCIMClient, user_type: Any, group_type: Any) -> None:
+def _in_bulk(client: Any, user_type: Any, group_type: Any) -> None:
     operations = [
-        BulkOperation[group_type](
+        scim.BulkOperation[group_type](
             method="POST", path="/Groups", bulk_id="team",
             data=group_type(display_name="Buskers", members=[{"value": "bulkId:busker", "type": "User"}]),
         ),
-        BulkOperation[user_type](
+        scim.BulkOperation[user_type](
             method="POST", path="/Users", bulk_id="busker", data=user_type(user_name="busker@example.com")
         ),
     ]  # fmt: skip
-    bulk = client.bulk(BulkRequest[user_type | group_type](operations=operations))
+    bulk = client.bulk(scim.BulkRequest[user_type | group_type](operations=operations))
     assert [one.status for one in bulk.operations] == [201, 201]
 
 

@@ -14,7 +14,7 @@ from everproof.authorize import Authorizer
 from everproof.identity import Identity
 from everproof.identity.provisioners import PREFIX, Provisioners
 from everproof.kernel.clock import Clock
-from everproof.kernel.errors import Error
+from everproof.kernel.errors import Error, InputError
 from everproof.kernel.words import Proof
 from everproof.keys import SigningKeys
 from everproof.provisioning import Provisioning
@@ -99,6 +99,7 @@ class ScimDoor:
 
     async def _answer(self, service: "Service", scope: Scope, receive: Receive) -> Reply:
         from everproof.server.scim.asked import Asked, query_of
+        from everproof.server.scim.errors import BadSyntaxError
 
         call = Call(scope)
         proof = self._prove(call)
@@ -106,7 +107,11 @@ class ScimDoor:
         path = tuple(call.path.removeprefix(PATH).strip("/").split("/"))
         if call.method in WITH_BODY and path[0] not in DOCUMENTS:
             _require_media(call)
-            body = _read(await read_body(scope, receive, limit=MAX_BODY))
+            data = await read_body(scope, receive, limit=MAX_BODY)
+            try:
+                body = _read(data)
+            except InputError as error:
+                raise BadSyntaxError(error.message, place=error.place) from error
         echo = request_id(scope)
         ref = proof.principal.ref
         asked = Asked(
