@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -84,13 +85,20 @@ def session_issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]
 
 @pytest.fixture
 async def site(database_url: str, tmp_path: Path, session_issuer: Issuer) -> AsyncIterator[Site]:
+    async with opened(database_url, tmp_path / "state", session_issuer) as found:
+        yield found
+
+
+@asynccontextmanager
+async def opened(database_url: str, state: Path, issuer: Issuer) -> AsyncIterator[Site]:
+    """A whole server, for one test or for all of a module."""
     clock = SettableClock()
     clock.time = datetime.now(UTC)
-    outbound = Outbound(ca_file=session_issuer.ca_file, private_hosts=("127.0.0.1",))
-    settings = Settings(state=tmp_path / "state", database=database_url, url=URL, outbound=outbound)
+    outbound = Outbound(ca_file=issuer.ca_file, private_hosts=("127.0.0.1",))
+    settings = Settings(state=state, database=database_url, url=URL, outbound=outbound)
     files = starter_files() | {
         "policies/site.cedar": POLICY,
-        "trust/github.toml": TRUST.format(url=session_issuer.url).encode(),
+        "trust/github.toml": TRUST.format(url=issuer.url).encode(),
     }
 
     app = Everproof(settings, clock=clock)
@@ -101,5 +109,5 @@ async def site(database_url: str, tmp_path: Path, session_issuer: Issuer) -> Asy
 
     app.storage.write_now(rule)
     await app.start()
-    yield Site(app, application(app), clock, session_issuer)
+    yield Site(app, application(app), clock, issuer)
     await app.stop()

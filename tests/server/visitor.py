@@ -29,7 +29,7 @@ class Visitor:
         self.cookie = ""
         self.session: Session
 
-    async def sign_in(self, user: str = "alice", *, instead_of: Session | None = None, **changes: Any) -> "Visitor":
+    async def sign_in(self, user: str, *, instead_of: Session | None = None, **changes: Any) -> "Visitor":
         beginning = Beginning(
             **{
                 "principal": Ref("User", user),
