@@ -1,6 +1,7 @@
 """The server under test, and people at browsers before it."""
 
 import asyncio
+import html
 import json
 import uuid
 from collections.abc import Mapping
@@ -114,6 +115,15 @@ async def answered(visitor: Visitor, liar: LyingProvider, **more: str) -> httpx.
     liar.nonce = asked["nonce"]
     back = {"code": f"code-{uuid.uuid4()}", "state": asked["state"], **more}
     return await visitor.get(changed(f"{URL}/login/callback/liar", **back))
+
+
+def onward(answer: httpx.Response) -> str:
+    """Where a page leads that a browser leaves by itself."""
+    assert answer.status_code == 200, answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "form-action 'self';" in policy
+    return html.unescape(answer.text.partition('content="0;url=')[2].partition('"')[0])
 
 
 def parts(address: str) -> dict[str, str]:

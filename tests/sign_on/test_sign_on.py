@@ -15,7 +15,7 @@ from tests.fakes import openid
 from tests.fakes.lying_provider import LyingProvider
 from tests.postgres import PostgreSQL
 from tests.sign_on.conftest import FILE, Files, SiteOf
-from tests.sign_on.site import URL, Site, answered, parts
+from tests.sign_on.site import URL, Site, answered, onward, parts
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -57,6 +57,19 @@ async def test_the_provider_is_offered_and_the_way_to_it_is_guarded(site: Site) 
     (cookie,) = browser.cookies.jar
     assert (cookie.path, cookie.secure, cookie.domain_specified) == ("/", True, False)
     assert (await browser.get("/login/nobody")).status_code == 404
+
+
+async def test_a_sign_in_that_is_wanted_anew_is_asked_for_anew(site: Site, provider: openid.Running, ada: str) -> None:
+    """Whoever signed in at the provider a while ago is asked for everything again, and that shows in the session."""
+    browser = site.visitor()
+    with provider.browser() as there:
+        assert (await browser.sign_on(provider.other, ada, "plain", there)).status_code == 303
+        asked = parts(await browser.ask("plain", max_age="0"))
+        assert (asked["prompt"], asked["max_age"]) == ("login", "0")
+        answer = await browser.sign_on(provider.other, ada, "plain", there, max_age="0")
+    assert answer.status_code == 303
+    (session,) = site.sessions(ada)
+    assert (site.clock.now() - session.authenticated).total_seconds() < 30
 
 
 async def test_groups_are_said_anew_at_each_sign_on(site: Site, provider: openid.Running, ada: str) -> None:
@@ -172,8 +185,7 @@ async def test_an_invitation_is_taken_up_at_the_provider(
     assert elsewhere.status_code == 403
     assert (await browser.post("/login/example", {"invitation": "A" * 43})).status_code == 401
     answer = await browser.post("/login/example", {"invitation": issued.secret, "next": "/factors"})
-    assert answer.status_code == 200
-    back = provider.sign_in(answer.headers["refresh"].removeprefix("0; url="), account)
+    back = provider.sign_in(onward(answer), account)
     answer = await browser.get(back)
     assert answer.status_code == 303, answer.text
     assert answer.headers["location"] == "/factors"

@@ -4,7 +4,6 @@ The browser is sent to the provider with a cookie that holds what was asked, and
 somebody signs in is a decision like any other, and the session begins in the commit that records it.
 """
 
-import html
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
@@ -17,7 +16,7 @@ from everproof.identity import Identity
 from everproof.identity.enrolment import ACTION as ENROL
 from everproof.identity.oauth import ReplayedError
 from everproof.identity.sessions import Session
-from everproof.identity.sign_on import CALLBACK, Arrival, Response, SignOnError
+from everproof.identity.sign_on import CALLBACK, Arrival, Begun, Response, SignOnError
 from everproof.identity.sign_on.arrivals import FACTOR
 from everproof.identity.sign_on.logout import LogoutToken
 from everproof.kernel.canonical import encode
@@ -26,6 +25,7 @@ from everproof.kernel.ids import new_id
 from everproof.kernel.words import MAIN_SPACE, Action, Entry, Ref, Resource
 from everproof.ledger import Ledger
 from everproof.server.browser import CLEARED, Browser, CrossSiteError, seen_from
+from everproof.server.console.page import HTML, page
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
 from everproof.storage import Storage, Transaction
@@ -40,7 +40,6 @@ OURSELVES: Final = Resource(
 LOGIN: Final = "/login"
 BACK_CHANNEL: Final = "/logout/backchannel/"
 LOGOUT: Final = "/logout"
-HTML: Final = "text/html; charset=utf-8"
 SEE_OTHER: Final = 303
 COOKIE_SECONDS: Final = 600
 MAX_NEXT: Final = 2_048
@@ -120,14 +119,14 @@ class SignOnDoor:
 
     def routes(self) -> list[Route]:
         """What is served."""
-        page: dict[str, Any] = {"door": "sign-on", "needs_proof": False, "media": HTML}
+        shown: dict[str, Any] = {"door": "sign-on", "needs_proof": False, "media": HTML}
         return [
             Route("GET", "/v1/sign-on/providers", self.providers, door="sign-on", needs_proof=False,
                   answer=list[ProviderShown]),
-            Route("GET", LOGIN + "/{provider}", self.start, problems=(404, 503), status=SEE_OTHER, **page),
-            Route("POST", LOGIN + "/{provider}", self.take_up, problems=(401, 404, 503), status=SEE_OTHER, **page),
-            Route("GET", CALLBACK + "{provider}", self.answered, problems=(401, 403, 503), status=SEE_OTHER, **page),
-            Route("POST", LOGOUT, self.sign_out, problems=(403,), **page),
+            Route("GET", LOGIN + "/{provider}", self.start, problems=(404, 503), status=SEE_OTHER, **shown),
+            Route("POST", LOGIN + "/{provider}", self.take_up, problems=(401, 404, 503), status=SEE_OTHER, **shown),
+            Route("GET", CALLBACK + "{provider}", self.answered, problems=(401, 403, 503), status=SEE_OTHER, **shown),
+            Route("POST", LOGOUT, self.sign_out, problems=(403,), **shown),
             Route("POST", BACK_CHANNEL + "{provider}", self.back_channel, problems=(400, 404), door="sign-on",
                   needs_proof=False),
         ]  # fmt: skip
@@ -151,11 +150,7 @@ class SignOnDoor:
         """Take up an invitation with the account at the provider; the secret comes in a form of this server's page."""
         self._require_own_page(call)
         begun = await self._sign_on.begin(provider, next_=require_path(form.next), invitation=form.invitation)
-        # Not by a redirect: the page's policy lets forms lead to this server alone (CSP form-action).
-        return Reply(
-            _page("Signing you on", "Go on to the provider", begun.address), media=HTML,
-            headers={"refresh": f"0; url={begun.address}"}, cookies=[_kept(begun.cookie_name, begun.cookie_value)],
-        )  # fmt: skip
+        return _leaving("Signing you on", "Go on to the provider", begun.address, _kept(begun))
 
     async def answered(self, call: Call, query: Response, provider: str) -> Reply:
         """Take the provider's answer, and sign in whom it is about."""
@@ -223,10 +218,7 @@ class SignOnDoor:
         await self._storage.write(end)
         if not there:
             return Reply(status=SEE_OTHER, headers={"location": LOGIN}, cookies=[CLEARED])
-        return Reply(
-            _page("Signed out here", "Sign out at the provider", there), media=HTML,
-            headers={"refresh": f"0; url={there}"}, cookies=[CLEARED],
-        )  # fmt: skip
+        return _leaving("You are signed out here", "Sign out at the provider", there, CLEARED)
 
     async def back_channel(self, form: LogoutForm, provider: str) -> Reply:
         """End the sessions of whoever has signed out at the provider (OpenID Connect Back-Channel Logout 1.0)."""
@@ -290,13 +282,22 @@ def require_path(text: str) -> str:
     return text
 
 
-def _sent(begun: Any) -> Reply:
-    cookie = _kept(begun.cookie_name, begun.cookie_value)
-    return Reply(status=SEE_OTHER, headers={"location": begun.address}, cookies=[cookie])
+def _sent(begun: Begun) -> Reply:
+    return Reply(status=SEE_OTHER, headers={"location": begun.address}, cookies=[_kept(begun)])
 
 
-def _kept(name: str, value: str) -> str:
-    return f"{name}={value}{_ATTRIBUTES}; Max-Age={COOKIE_SECONDS}"
+def _leaving(title: str, link: str, address: str, cookie: str) -> Reply:
+    """A page that a browser leaves by itself or by its one link.
+
+    Not a redirect: the policy of the page that sent the form lets it lead to this server alone (CSP ``form-action``).
+    """
+    reply = page("leaving.html", title=title, link=link, then=address)
+    reply.cookies = [cookie]
+    return reply
+
+
+def _kept(begun: Begun) -> str:
+    return f"{begun.cookie_name}={begun.cookie_value}{_ATTRIBUTES}; Max-Age={COOKIE_SECONDS}"
 
 
 def _gone(name: str) -> str:
@@ -312,11 +313,3 @@ def _cookie(call: Call, name: str) -> str | None:
 
 def _event(tx: Transaction, said: dict[str, Any], *, about: Ref = MAIN_SPACE) -> Entry:
     return Entry(id=new_id("ent"), at=tx.now, kind=EVENT_KIND, about=about, body=msgspec.Raw(encode(said)))
-
-
-def _page(title: str, link: str, address: str) -> bytes:
-    """A page that a browser leaves at once, by itself or by its one link."""
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Everproof: {html.escape(title)}</title>\n'
-        f'<h1>{html.escape(title)}</h1>\n<p><a href="{html.escape(address)}">{html.escape(link)}</a></p>\n</html>\n'
-    ).encode()

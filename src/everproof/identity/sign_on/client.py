@@ -87,7 +87,7 @@ class RelyingParty:
         }
         if attempt.max_age is not None:
             asked["max_age"] = str(attempt.max_age)
-        if attempt.step_up:
+        if attempt.max_age == 0:
             asked["prompt"] = "login"
         if provider.kind.asks_by_claims and (attempt.max_age is not None or table.mfa.amr):
             asked["claims"] = '{"id_token":{"amr":null,"auth_time":{"essential":true}}}'
