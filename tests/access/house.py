@@ -99,6 +99,10 @@ def read_once(content: Mapping[str, bytes], commit: str = "") -> Bundle:
     return _read[name]
 
 
+def _check(bundle: Bundle) -> None:
+    access_rules(bundle)
+
+
 class Rooms:
     """The rooms that access stands on, and access, put together as `everproof.app` does it."""
 
@@ -116,7 +120,7 @@ class Rooms:
             known=directory.principal,
         )  # fmt: skip
         self.authorizer.register(Factors())
-        self.bundles = Bundles(storage, self.authorizer, bundle, check=access_rules)
+        self.bundles = Bundles(storage, self.authorizer, bundle, check=_check)
         self.access = Access(
             storage, authorizer=self.authorizer, identity=self.identity, ledger=self.ledger, work=self.work,
             bundle=bundle, issuer=SERVER, tell=lambda _tx, notice: told.append(notice),
