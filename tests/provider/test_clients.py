@@ -1,10 +1,14 @@
 """The file of clients: read strictly, with the place in every error, and checked before it rules."""
 
+from pathlib import Path
+
 import pytest
 
 from everproof.identity.provider import CLI, SIGN_IN_HERE, clients_of
 from everproof.identity.provider.clients import SELF, Clients
 from everproof.kernel.errors import InputError
+from everproof.policy import load_bundle
+from everproof.policy.starter import starter_files
 
 SHA = "0" * 64
 GOOD = f"""\
@@ -89,3 +93,18 @@ def test_nobody_asks_who_somebody_is_by_the_name_of_this_server() -> None:
     clients = Clients()
     assert clients.find(SELF) is None
     assert clients.find(CLI) is not None
+
+
+def test_the_file_in_the_documentation_is_good() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "provider.md").read_text()
+    example = page.split("```toml\n", 1)[1].split("```", 1)[0]
+    found = clients_of({"clients.toml": example.encode()})
+    assert {"grafana", "jenkins", "gitlab", "argo-cd"} < set(found)
+    assert found["jenkins"].takes("https://jenkins.example.com/securityRealm/finishLogin")
+
+
+def test_the_policies_in_the_documentation_are_good() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "provider.md").read_text()
+    example = page.split("```cedar\n", 1)[1].split("```", 1)[0]
+    bundle = load_bundle(starter_files() | {"policies/house.cedar": example.encode()})
+    assert {"house/auditors-read-grafana", "house/jenkins-phishing-resistant"} <= {one.id for one in bundle.policies}
