@@ -90,14 +90,14 @@ async def site(database_url: str, tmp_path: Path, session_issuer: Issuer) -> Asy
 
 
 @asynccontextmanager
-async def opened(database_url: str, state: Path, issuer: Issuer) -> AsyncIterator[Site]:
+async def opened(database_url: str, state: Path, issuer: Issuer, *, policy: bytes = POLICY) -> AsyncIterator[Site]:
     """A whole server, for one test or for all of a module."""
     clock = SettableClock()
     clock.time = datetime.now(UTC)
     outbound = Outbound(ca_file=issuer.ca_file, private_hosts=("127.0.0.1",))
     settings = Settings(state=state, database=database_url, url=URL, outbound=outbound)
     files = starter_files() | {
-        "policies/site.cedar": POLICY,
+        "policies/site.cedar": policy,
         "trust/github.toml": TRUST.format(url=issuer.url).encode(),
     }
 
