@@ -1,5 +1,6 @@
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,20 +111,9 @@ class Site:
         return [json.loads(bytes(one.entry.body)) for one in found if one.entry and one.entry.kind == "decision"]
 
 
-@pytest.fixture
-async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
-    async for one in _site(database_url, tmp_path):
-        yield one
-
-
-@pytest.fixture
-async def quick(tmp_path: Path) -> AsyncIterator[Site]:
-    """A site on the quicker of the two databases, for what does not depend on it."""
-    async for one in _site(f"sqlite:///{tmp_path / 'everproof.db'}", tmp_path):
-        yield one
-
-
-async def _site(database: str, folder: Path) -> AsyncIterator[Site]:
+@asynccontextmanager
+async def running(database: str, folder: Path) -> AsyncIterator[Site]:
+    """A started site; it ends with its context."""
     clock = SettableClock()
     clock.time = datetime.now(UTC)
     app = Everproof(Settings(state=folder / "state", database=database, url=URL), clock=clock)
@@ -132,3 +122,16 @@ async def _site(database: str, folder: Path) -> AsyncIterator[Site]:
         yield Site(app, clock)
     finally:
         await app.stop()
+
+
+@pytest.fixture
+async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    async with running(database_url, tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+async def quick(tmp_path: Path) -> AsyncIterator[Site]:
+    """A site on the quicker of the two databases, for what does not depend on it."""
+    async with running(f"sqlite:///{tmp_path / 'everproof.db'}", tmp_path) as one:
+        yield one
