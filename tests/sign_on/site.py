@@ -13,7 +13,7 @@ import httpx
 from everproof.app import Everproof
 from everproof.identity.sessions import Session
 from everproof.identity.sign_on import read_sign_on
-from everproof.integrations.sign_on import provider_kinds
+from everproof.integrations.sign_on import provider_kinds, sign_on_secrets
 from everproof.kernel.words import Ref
 from everproof.server.http import Application
 from everproof.storage import Transaction
@@ -39,13 +39,22 @@ class Site:
                 sessions.end(tx, session.id, "the test is over")
 
         await self.app.storage.write(end)
+        sign_on = self.app.identity.sign_on
+        sign_on.trust({})
+        sign_on.trust(read_sign_on(self.files, provider_kinds()))
+        sign_on.use_secrets(sign_on_secrets(self.app.settings.sign_on))
+        sign_on.use_provisioned(lambda _connection, _provisioner, _external: None)
         await self.entries()
         self._from = self.app.ledger.size
 
-    def trust(self, **files: str) -> None:
-        """Have these sign-on files rule, and no others."""
+    def trust(self, secret: str = "", **files: str) -> None:
+        """Have these sign-on files rule for the rest of the test, and no others; ``secret`` is the client's."""
         said = {f"sign-on/{name}.toml": text.encode() for name, text in files.items()}
-        self.app.identity.sign_on.trust(read_sign_on(said, provider_kinds()))
+        sign_on = self.app.identity.sign_on
+        sign_on.trust({})  # so that nothing is known of any
+        sign_on.trust(read_sign_on(said, provider_kinds()))
+        if secret:
+            sign_on.use_secrets(lambda _provider: secret)
 
     def visitor(self) -> "Visitor":
         """Somebody with a browser of their own."""

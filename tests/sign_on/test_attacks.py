@@ -3,20 +3,20 @@
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from everproof.kernel.canonical import b64url
 from everproof.kernel.words import Ref
 from everproof.server.browser import NAME
 from tests.fakes import openid
 from tests.fakes.lying_provider import LyingProvider
-from tests.sign_on.conftest import FILE, SiteOf
+from tests.sign_on.conftest import FILE
 from tests.sign_on.site import URL, Site, Visitor, answered, changed, parts
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -248,9 +248,9 @@ async def test_pkce_downgrade_to_plain(site: Site, provider: openid.Running, ada
     await refused(site, hers, await hers.get(back), "invalid_grant")
 
 
-async def test_a_provider_that_takes_plain_challenges_alone_is_not_asked(own: Site, liar: LyingProvider) -> None:
+async def test_a_provider_that_takes_plain_challenges_alone_is_not_asked(site: Site, liar: LyingProvider) -> None:
     liar.document = {"code_challenge_methods_supported": ["plain"]}
-    answer = await own.visitor().get("/login/liar")
+    answer = await site.visitor().get("/login/liar")
     assert answer.status_code == 503
     assert "PKCE" in answer.json()["detail"]
 
@@ -388,23 +388,20 @@ async def test_a_name_that_looks_like_another(site: Site, liar: LyingProvider, n
 
 TENANT = "6f1c2d3e-4a5b-4c6d-8e7f-901234567890"
 OTHER = "11111111-2222-4333-8444-555555555555"
-PERSON = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def entra(serving: SiteOf, liar: LyingProvider) -> Site:
-    """A server whose people are of one tenant of Entra's."""
-    liar.reset()
-    host = liar.issuer
-    issuer = f"{host}/{TENANT}/v2.0"
-    liar.document = {"issuer": issuer, "jwks_uri": f"{host}/jwks"}
-    liar.claims = {"iss": issuer, "tid": TENANT, "oid": PERSON, "ver": "2.0", "sub": "pairwise"}
-    text = (
-        f'provider = "entra"\nclient_id = "everproof"\ntenant = "{TENANT}"\nissuer = "{issuer}"\n'
-        f'[first_sign_on]\nid = "{{preferred_username}}"\n[groups.map]\n"g-1" = "developers"\n'
+@pytest.fixture
+def entra(site: Site, liar: LyingProvider) -> Site:
+    """The server, where people are of one tenant of Entra's."""
+    issuer = f"{liar.issuer}/{TENANT}/v2.0"
+    liar.document = {"issuer": issuer}
+    liar.claims = {"iss": issuer, "tid": TENANT, "oid": str(uuid.uuid4()), "ver": "2.0", "sub": "pairwise"}
+    site.trust(
+        "secret",
+        liar=f'provider = "entra"\nclient_id = "everproof"\ntenant = "{TENANT}"\nissuer = "{issuer}"\n'
+        '[first_sign_on]\nid = "{preferred_username}"\n[groups.map]\n"g-1" = "developers"\n',
     )
-    found: Site = await serving(liar=(text, issuer, "secret"))
-    return found
+    return site
 
 
 async def test_tenant_confusion(entra: Site, liar: LyingProvider) -> None:
@@ -425,14 +422,13 @@ async def test_tenant_confusion(entra: Site, liar: LyingProvider) -> None:
     assert entra.app.identity.directory.record(Ref("User", liar.person)).groups == ("developers",)
 
 
-async def test_tenant_confusion_at_google(serving: SiteOf, liar: LyingProvider) -> None:
+async def test_tenant_confusion_at_google(site: Site, liar: LyingProvider) -> None:
     """Everybody has an account there: one that no administrator of ours manages is nobody's."""
-    liar.reset()
-    text = (
-        f'provider = "google"\nclient_id = "everproof"\nissuer = "{liar.issuer}"\nhosted_domains = ["example.com"]\n'
-        '[first_sign_on]\nid = "{preferred_username}"\n'
+    site.trust(
+        "secret",
+        liar=f'provider = "google"\nclient_id = "everproof"\nissuer = "{liar.issuer}"\n'
+        'hosted_domains = ["example.com"]\n[first_sign_on]\nid = "{preferred_username}"\n',
     )
-    site: Site = await serving(liar=(text, liar.issuer, "secret"))
     for domain in (None, "evil.example", "", ["example.com"]):
         liar.claims = {"hd": domain, "email": "ceo@example.com", "email_verified": True}
         mallory = site.visitor()
@@ -444,22 +440,17 @@ async def test_tenant_confusion_at_google(serving: SiteOf, liar: LyingProvider) 
 # ── stale auth_time ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def strict(serving: SiteOf, provider: openid.Running, clients: dict[str, openid.Client]) -> Site:
-    """A server whose people must have been authenticated in the last hour."""
-    plain, issuer = clients["plain"], provider.other.issuer
-    text = FILE.format(issuer=issuer, client=plain.id).replace("[groups.map]", "max_age_seconds = 3600\n\n[groups.map]")
-    found: Site = await serving(plain=(text, issuer, plain.secret))
-    return found
-
-
-async def test_stale_auth_time(strict: Site, provider: openid.Running, someone: Callable[..., str]) -> None:
+async def test_stale_auth_time(
+    site: Site, provider: openid.Running, someone: Callable[..., str], clients: dict[str, openid.Client]
+) -> None:
     """The wish for a fresh sign-in is taken out of the request on its way, in a browser that signed in long ago."""
+    text = FILE.format(issuer=provider.other.issuer, client=clients["plain"].id)
+    site.trust(clients["plain"].secret, plain=text.replace("[groups.map]", "max_age_seconds = 3600\n\n[groups.map]"))
     old = someone(age=7200)
     with provider.browser() as browser:
-        hers = strict.visitor()
+        hers = site.visitor()
         back = provider.other.sign_in(changed(await hers.ask("plain"), max_age=None), old, browser)
-        await refused(strict, hers, await hers.get(back), "too long ago")
+        await refused(site, hers, await hers.get(back), "too long ago")
 
 
 async def test_stale_auth_time_at_a_step_up(own: Site, provider: openid.Running, ada: str) -> None:

@@ -1,5 +1,6 @@
 """People sign on at a certified provider, for the first time and again."""
 
+import re
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -8,7 +9,9 @@ import msgspec
 import pytest
 
 from everproof.identity import invite, roster
+from everproof.identity.sign_on import Response
 from everproof.identity.sign_on.store import Link, put_link
+from everproof.kernel.errors import RefusedError
 from everproof.kernel.words import Ref
 from everproof.server.browser import NAME
 from tests.fakes import openid
@@ -85,7 +88,7 @@ async def test_groups_are_said_anew_at_each_sign_on(site: Site, provider: openid
 
 
 async def test_groups_that_are_not_said_are_not_none(
-    site: Site, provider: openid.Running, ada: str, serving: SiteOf, files: Files
+    site: Site, provider: openid.Running, ada: str, files: Files
 ) -> None:
     """Nobody is signed on whose groups the provider leaves out; where the file says so, they keep what they had."""
     browser = site.visitor()
@@ -96,15 +99,10 @@ async def test_groups_that_are_not_said_are_not_none(
     assert "which groups" in answer.json()["detail"]
     assert site.app.identity.directory.record(Ref("User", ada)).groups == ("developers", "staff")
 
-    text, issuer, secret = files["example"]
-    keeping = await serving(
-        example=(text.replace("[groups.map]", '[groups]\nunknown = "keep"\n[groups.map]'), issuer, secret)
-    )
-    provider.account(ada, preferred_username=ada, groups=["Engineering"])
-    assert (await keeping.visitor().sign_on(provider, ada)).status_code == 303
-    provider.account(ada, preferred_username=ada)
-    assert (await keeping.visitor().sign_on(provider, ada)).status_code == 303
-    assert keeping.app.identity.directory.record(Ref("User", ada)).groups == ("developers", "staff")
+    text, _, secret = files["example"]
+    site.trust(secret, example=text.replace("[groups.map]", '[groups]\nunknown = "keep"\n[groups.map]'))
+    assert (await site.visitor().sign_on(provider, ada)).status_code == 303
+    assert site.app.identity.directory.record(Ref("User", ada)).groups == ("developers", "staff")
 
 
 async def test_somebody_disabled_is_not_signed_on(site: Site, provider: openid.Running, ada: str) -> None:
@@ -155,7 +153,7 @@ async def test_a_factor_is_shown_at_the_provider(
 
 
 async def test_a_factor_is_not_shown_to_a_session_of_somebody_else(
-    site: Site, provider: openid.Running, ada: str, bob: str
+    site: Site, provider: openid.Running, ada: str, bob: str, someone: Callable[..., str]
 ) -> None:
     hers, his = site.visitor(), site.visitor()
     assert (await hers.sign_on(provider, ada)).status_code == 303
@@ -167,9 +165,12 @@ async def test_a_factor_is_not_shown_to_a_session_of_somebody_else(
     (mine,) = site.sessions(ada)
     for site_ in ("cross-site", "same-site", "none"):
         assert (await hers.get(f"/login/example?step_up={mine.id}", sec_fetch_site=site_)).status_code == 403
-    # Another account signs in where hers was asked for:
-    back = provider.sign_in(await hers.ask(step_up=mine.id), bob)
-    assert (await hers.get(back)).status_code in {401, 403}
+    # Another account signs in where hers was asked for; one that nobody has seen before does not come in by it either.
+    stranger = someone()
+    for other in (bob, stranger):
+        back = provider.sign_in(await hers.ask(step_up=mine.id), other)
+        assert (await hers.get(back)).status_code in {401, 403}
+    assert Ref("User", stranger) not in {one.ref for one in site.app.identity.directory.records()}
     assert "provider" not in site.sessions(bob)[0].factors
 
 
@@ -196,38 +197,35 @@ async def test_an_invitation_is_taken_up_at_the_provider(
     assert len(site.sessions(f"u-{account}")) == 2
 
 
-async def test_the_file_says_who_an_account_is_and_two_answers_are_none(
-    serving: SiteOf, provider: openid.Running, files: Files, ada: str, bob: str
+async def test_the_file_says_who_an_account_is(
+    site: Site, provider: openid.Running, files: Files, ada: str, bob: str
 ) -> None:
-    text, issuer, secret = files["example"]
-    site = await serving(example=(f'{text}\n[people]\n"{ada}" = "alice"\n"{bob}" = "robert"\n', issuer, secret))
+    text, _, secret = files["example"]
+    alice = Ref("User", f"alice-{ada}")
+    site.trust(secret, example=f'{text}\n[people]\n"{ada}" = "{alice.id}"\n')
     assert (await site.visitor().sign_on(provider, ada)).status_code == 401  # nobody is alice yet
-    for name in ("alice", "robert"):
-        await site.app.storage.write(lambda tx, name=name: roster.add_principal(tx, Ref("User", name)))
+    await site.app.storage.write(lambda tx: roster.add_principal(tx, alice))
     browser = site.visitor()
     assert (await browser.sign_on(provider, ada)).status_code == 303
-    assert await browser.me() == "alice"
-    site.app.identity.sign_on.use_provisioned(lambda _connection, _provisioner, _subject: Ref("User", "robert"))
-    assert await browser.me() == "alice"
+    assert await browser.me() == alice.id
 
 
 async def test_provisioning_says_who_an_account_is(
-    serving: SiteOf, provider: openid.Running, files: Files, ada: str
+    site: Site, provider: openid.Running, files: Files, ada: str
 ) -> None:
     """By the id that the provider gave to the provisioner as ``externalId``, which is the subject."""
     text, issuer, secret = files["example"]
-    provisioned = text.replace("[groups.map]", 'provisioner = "okta-scim"\n\n[groups.map]')
-    site = await serving(example=(provisioned, issuer, secret))
-    known = {("okta-scim", ada): Ref("User", "alice")}
+    site.trust(secret, example=text.replace("[groups.map]", 'provisioner = "okta-scim"\n\n[groups.map]'))
+    alice, robert = (Ref("User", f"{name}-{ada}") for name in ("alice", "robert"))
+    for ref in (alice, robert):
+        await site.app.storage.write(lambda tx, ref=ref: roster.add_principal(tx, ref))
+    known = {("okta-scim", ada): alice}
     site.app.identity.sign_on.use_provisioned(lambda _connection, *asked: known.get(asked))
-    await site.app.storage.write(lambda tx: roster.add_principal(tx, Ref("User", "alice")))
     browser = site.visitor()
     assert (await browser.sign_on(provider, ada)).status_code == 303
-    assert await browser.me() == "alice"
-    # Linked by its first sign-on with one person, and provisioned as another by now: neither is believed.
-    known[f"{'okta-scim'}", ada] = Ref("User", "robert")
-    await site.app.storage.write(lambda tx: roster.add_principal(tx, Ref("User", "robert")))
-    link = Link(issuer=issuer, subject=ada, user=Ref("User", "alice"), how="first", at=site.clock.now())
+    assert await browser.me() == alice.id
+    # Linked with one person, and provisioned as another by now: neither is believed.
+    link = Link(issuer=issuer, subject=ada, user=robert, how="first", at=site.clock.now())
     await site.app.storage.write(lambda tx: put_link(tx, link))
     answer = await site.visitor().sign_on(provider, ada)
     assert answer.status_code == 401
@@ -236,10 +234,9 @@ async def test_provisioning_says_who_an_account_is(
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
 async def test_a_client_proves_itself_by_our_signing_keys(
-    serving: SiteOf, provider: openid.Running, files: Files, ada: str, algorithm: str
+    site: Site, provider: openid.Running, ada: str, algorithm: str
 ) -> None:
     """``private_key_jwt``: no secret at all. The provider knows our keys from ``/jwks.json``."""
-    site = await serving(example=files["example"])
     client = provider.register(
         [f"{URL}/login/callback/example"], token_endpoint_auth_method="private_key_jwt",
         jwks=(await site.visitor().get("/jwks.json")).json(), token_endpoint_auth_signing_alg=algorithm,
@@ -257,12 +254,11 @@ async def test_a_client_proves_itself_by_our_signing_keys(
 
 
 async def test_what_the_userinfo_endpoint_tells_completes_what_was_signed(
-    serving: SiteOf, liar: LyingProvider, files: Files
+    site: Site, liar: LyingProvider, files: Files
 ) -> None:
     """Groups that an ID token has no room for. Whom it is about, the signed token alone says."""
-    liar.reset()
-    text, issuer, secret = files["liar"]
-    site = await serving(liar=(text.replace("scopes =", 'claims_from = "userinfo"\nscopes ='), issuer, secret))
+    text, _, secret = files["liar"]
+    site.trust(secret, liar=text.replace("scopes =", 'claims_from = "userinfo"\nscopes ='))
     liar.claims = {"groups": None}
     liar.told = {"groups": ["/platform"], "acr": "urn:example:password", "preferred_username": "administrator"}
     assert (await answered(site.visitor(), liar)).status_code == 303
@@ -316,41 +312,58 @@ async def test_an_answer_that_is_none(site: Site, liar: LyingProvider, status: i
     assert await browser.me() == ""
 
 
-async def test_a_provider_that_is_down_is_said_to_be(own: Site, provider: openid.Running, liar: LyingProvider) -> None:
+async def test_a_provider_that_is_down_is_said_to_be(site: Site, provider: openid.Running, liar: LyingProvider) -> None:
     """Sessions go on; nobody new is signed on, and it is said what else there is."""
-    hers = own.visitor()
+    hers = site.visitor()
     assert (await answered(hers, liar)).status_code == 303
     asked = parts(await hers.ask("liar"))
     liar.answer = lambda _form: (503, {}, b"")
     liar.nonce = asked["nonce"]
     answer = await hers.get(f"{URL}/login/callback/liar?state={asked['state']}&code=x")
     assert answer.status_code == 503
-    own.app.identity.sign_on._client.discovery.forget(frozenset())
+    site.app.identity.sign_on._client.discovery.forget(frozenset())
     liar.document = {"issuer": "https://another.example"}
-    answer = await own.visitor().get("/login/liar")
+    answer = await site.visitor().get("/login/liar")
     assert answer.status_code == 503
     assert "passkey" in answer.json()["todo"]
     assert await hers.me() == liar.person
 
 
-async def test_the_sessions_of_a_provider_that_is_trusted_no_more_end(own: Site, liar: LyingProvider) -> None:
-    browser = own.visitor()
+async def test_a_provider_that_was_changed_meanwhile_signs_nobody_on(site: Site, liar: LyingProvider) -> None:
+    """Between its answer and the commit, another bundle has come to rule."""
+    browser = site.visitor()
+    asked = parts(await browser.ask("liar"))
+    liar.nonce = asked["nonce"]
+    come = await site.app.identity.sign_on.complete(
+        "liar", Response(state=asked["state"], code="x"), next(iter(browser.cookies.jar)).value
+    )
+    site.app.identity.sign_on.trust({})
+    with pytest.raises(RefusedError, match="changed meanwhile"):
+        site.app.identity.sign_on.require_trusted(come)
+    assert (await browser.get(f"/login/callback/liar?state={asked['state']}&code=x")).status_code == 401
+
+
+async def test_the_sessions_of_a_provider_that_is_trusted_no_more_end(site: Site, liar: LyingProvider) -> None:
+    browser = site.visitor()
     assert (await answered(browser, liar)).status_code == 303
-    providers = {name: own.app.identity.sign_on.provider(name) for name in ("example", "plain")}
-    ended = await own.app.storage.write(lambda tx: own.app.identity.sign_on.settle(tx, providers))
+    providers = {name: site.app.identity.sign_on.provider(name) for name in ("example", "plain")}
+    ended = await site.app.storage.write(lambda tx: site.app.identity.sign_on.settle(tx, providers))
     assert len(ended) == 1
     assert await browser.me() == ""
 
 
-async def test_a_secret_goes_to_its_own_issuer_alone(serving: SiteOf, liar: LyingProvider, files: Files) -> None:
+async def test_a_secret_goes_to_its_own_issuer_alone(site: Site, liar: LyingProvider, files: Files) -> None:
     """Whoever may change the bundle does not get at a secret of the server's by naming an issuer of their own."""
-    liar.reset()
-    text, _, _ = files["liar"]
-    site = await serving(liar=(text, "https://honest.example", "the-secret"))
-    answer = await answered(site.visitor(), liar)
+    text, _, secret = files["example"]
+    site.trust(example=re.sub(r'issuer = "[^"]*"', f'issuer = "{liar.issuer}"', text))
+    asked = parts(await site.visitor().ask("example"))
+    assert asked["client_id"]
+    liar.document = {"pushed_authorization_request_endpoint": f"{liar.issuer}/token"}
+    site.trust(example=re.sub(r'issuer = "[^"]*"', f'issuer = "{liar.issuer}"', text))
+    answer = await site.visitor().get("/login/example")
     assert answer.status_code == 503
     assert "another issuer" in answer.json()["detail"]
-    assert "the-secret" not in str(liar.heard)
+    assert secret not in str(liar.heard)
 
 
 async def test_on_postgresql(serving: SiteOf, files: Files, liar: LyingProvider, postgresql: PostgreSQL) -> None:

@@ -172,6 +172,7 @@ class SignOnDoor:
         """Begin a session, in place of the one that the browser was in: nothing of that one goes on."""
 
         def begin(tx: Transaction) -> str:
+            self._sign_on.require_trusted(come)
             session, cookie = self._browser.begin(tx, come.begin(tx, **seen_from(call.scope)), instead_of=before)
             self._sign_on.keep_hint(tx, session, come)
             return cookie
@@ -187,6 +188,7 @@ class SignOnDoor:
         target = come.attempt.step_up
 
         def show(tx: Transaction) -> Sequence[str]:
+            self._sign_on.require_trusted(come)
             at = come.shown(tx)
             self._identity.sessions.show_factor(tx, target, FACTOR, at, of=come.user)
             return [self._browser.renew(tx, target)[1]] if before is not None and before.id == target else []

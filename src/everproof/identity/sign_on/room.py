@@ -30,10 +30,13 @@ from everproof.identity.sign_on.files import Provider
 from everproof.identity.sign_on.id_token import Assertion
 from everproof.identity.sign_on.logout import REMEMBERED, LogoutToken, names_of, verify_logout
 from everproof.identity.tickets import look_up_ticket
-from everproof.kernel.errors import NotFoundError, UnavailableError
+from everproof.kernel.errors import NotFoundError, RefusedError, UnavailableError
 from everproof.kernel.words import Ref
 from everproof.keys import SigningKeys
 from everproof.storage import Storage, Transaction
+
+MAX_HINT: Final = 4_096
+"""Bytes of an ID token that is sent in an address; longer ones many a server does not take."""
 
 _NONCE_BYTES: Final = 12
 
@@ -181,7 +184,23 @@ class SignOn:
                 f"{provider.title} does not say that a second factor was shown", place="id_token: claims.amr",
                 todo=f"use another factor, or ask an administrator to look at [mfa] in sign-on/{name}.toml",
             )  # fmt: skip
-        return await asyncio.to_thread(self._arrived, assertion, attempt)
+        come = await asyncio.to_thread(self._arrived, assertion, attempt)
+        if attempt.step_up and come.is_new:
+            raise SignOnError(
+                "another account than the one that was asked for", place="id_token: claims.sub", todo=AGAIN
+            )
+        return come
+
+    def require_trusted(self, come: Arrival) -> None:
+        """Check that the provider was not changed while this was on its way.
+
+        Raises:
+            RefusedError: it was.
+        """
+        said = come.assertion.provider
+        now = self._providers.get(said.name)
+        if now is None or (now.issuer, now.client_id) != (said.issuer, said.client_id):
+            raise RefusedError("the provider was changed meanwhile", todo=AGAIN)
 
     def again(self, come: Arrival) -> Arrival:
         """``come``, a newcomer who has been put on record meanwhile, as somebody known."""
@@ -224,7 +243,9 @@ class SignOn:
         return self._sessions.end_by_provider(tx, token.provider.name, subject=token.sub, session=token.sid)
 
     def keep_hint(self, tx: Transaction, session: Session, come: Arrival) -> None:
-        """Keep what the provider wants to see when the session's person signs out there too."""
+        """Keep what the provider wants to see when the session's person signs out there too, if an address has room."""
+        if len(come.assertion.raw) > MAX_HINT:
+            return
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = nonce + self._hints.encrypt(nonce, come.assertion.raw.encode(), session.id.encode())
         store.put_hint(tx, session.id, sealed, session.expires)
