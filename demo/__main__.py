@@ -12,6 +12,7 @@ from demo.world import Failed, World
 
 SCENES_IN = (
     "demo.good",
+    "demo.people",
     "demo.attacks",
     "demo.containment",
     "demo.replay",
@@ -20,6 +21,7 @@ SCENES_IN = (
     "demo.platforms",
     "demo.stages",
     "demo.client",
+    "demo.leaver",
 )
 
 

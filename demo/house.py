@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests import issuer as issuers
 
+from demo.company import Company
 from demo.hosts import Hosts
 from demo.jobs import Answer, Job
 from demo.world import EVERPROOF, Daemon, Person, World, run
@@ -44,6 +45,7 @@ class House:
         self.world = world
         self.issuer = world.enter(issuers.running(world.made("issuer")))
         self.hosts = Hosts(world)
+        self.company = Company(world)
         self.policy = world.folder / "policy"
         self.refusals: list[tuple[str, str]] = []
         self.checkpoint = world.folder / "elsewhere" / "checkpoint"
@@ -118,6 +120,9 @@ class House:
         (self.policy / ".everproof" / "trust" / "pipeline.toml").write_text(trust)
         for name, text in self.hosts.trust().items():
             (self.policy / ".everproof" / "trust" / name).write_text(text)
+        for name, text in self.company.files().items():
+            (self.policy / ".everproof" / name).parent.mkdir(exist_ok=True)
+            (self.policy / ".everproof" / name).write_text(text)
         doors = self.policy / ".everproof" / "everproof.toml"
         doors.write_text(doors.read_text().replace('"observe"', '"enforce"'))
         self.commit_policy(by, "Our policy")
@@ -131,15 +136,16 @@ class House:
         world = self.world
         world.state.mkdir(mode=0o700)
         authorities = world.folder / "authorities.pem"
-        authorities.write_bytes(self.issuer.ca_file.read_bytes() + self.hosts.authorities)
+        known = (self.issuer.ca_file.read_bytes(), self.hosts.authorities, self.company.authorities)
+        authorities.write_bytes(b"".join(known))
         (world.state / "server.toml").write_text(
             f"port = {world.port}\n"
             f'url = "{world.url}"\n'
             f'checkpoint_copy = "{self.checkpoint}"\n'
             f'[bundle]\nrepository = "{self.policy}"\n'
             f'[git]\nroot = "{world.repositories}"\nuser = "{getpass.getuser()}"\n'
-            f'[outbound]\nca_file = "{authorities}"\nprivate_hosts = ["127.0.0.1"]\n'
-            f"{self.hosts.settings(self.issuer.url)}"
+            f'[outbound]\nca_file = "{authorities}"\nprivate_hosts = ["127.0.0.1", "localhost"]\n'
+            f"{self.hosts.settings(self.issuer.url)}{self.company.settings()}"
         )
 
     def _start_sshd(self) -> None:
