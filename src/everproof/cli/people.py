@@ -88,6 +88,27 @@ def leave(
     _do(_path(who, "leave"), {"reason": reason}, "left", as_json=as_json)
 
 
+@app.command("hand-over")
+def hand_over(
+    who: Who,
+    *,
+    to: Annotated[str, typer.Option(help="The provisioner, such as okta.")],
+    user_name: Annotated[str, typer.Option(help="What the person signs in as there [default: the id].")] = "",
+    external_id: Annotated[str, typer.Option(help="What it calls the person by an id of its own.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Let a company's directory keep a person who was enrolled here: from now on it says who they are.
+
+    The person's id, keys and groups stay. Take them out of people.toml, if they stand there.
+    """
+    from everproof.cli.client import connect
+
+    body = {"to": to, "user_name": user_name, "external_id": external_id}
+    answer = connect().request("POST", _path(who, "hand-over"), json=body)
+    text = f"{paint('handed over', 'good')}: {printable(who)} is kept by {printable(to)}, as {printable(answer['id'])}"
+    show(answer, as_json=as_json, text=lambda _: text)
+
+
 def file_plan_text(plan_: dict[str, Any]) -> str:
     """What a people.toml would change, to read."""
     lines: list[str] = []

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from everproof.cli.people import file_plan_text
 from everproof.cli.policy_replay import findings_text
-from everproof.cli.terminal import Json, fields, paint, print_json, printable, progress
+from everproof.cli.terminal import Json, fields, paint, print_json, printable, progress, show
 from everproof.kernel.errors import Error
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def apply(
     downgrade: Annotated[
         bool, typer.Option("--downgrade", help="Let it rule though it does not come after the one that rules.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say who would join, move and leave by it, and do nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Let the bundle of a signed commit rule.
@@ -38,6 +42,10 @@ def apply(
     from everproof.cli.client import connect
 
     client = connect()
+    if dry_run:
+        plan = client.request("POST", "/v1/people/plan", json={"commit": commit})
+        show(plan, as_json=as_json, text=file_plan_text)
+        return
     asked = {"commit": commit, "at_most": at_most, "despite": despite, "downgrade": downgrade}
     try:
         with progress("replaying") as report:

@@ -9,7 +9,7 @@ from everproof.identity import roster
 from everproof.identity import store as identities
 from everproof.identity.records import PrincipalRecord
 from everproof.kernel.clock import milliseconds
-from everproof.kernel.errors import ConflictError
+from everproof.kernel.errors import ConflictError, NotFoundError
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import Ref
 from everproof.provisioning import store
@@ -56,6 +56,31 @@ class People:
         )
         if not person.active:
             self._leave(tx, provisioner, ref, INACTIVE)
+        return self._documents.found(tx.connection, provisioner, id_)
+
+    def adopt(self, tx: Transaction, provisioner: str, ref: Ref, person: Person) -> Provisioned:
+        """Let ``provisioner`` keep somebody who is on record, from now on, as ``person`` says; their id stays.
+
+        Raises:
+            NotFoundError: nobody is on record so.
+            ConflictError: a provisioner keeps them, or the name, the external id or an address is somebody else's.
+        """
+        record = identities.find_principal(tx.connection, ref)
+        if record is None:
+            raise NotFoundError(f"{ref} is not on record")
+        if record.source.startswith(SOURCE):
+            raise ConflictError(f"{ref.id} is kept by {record.source.removeprefix(SOURCE)} already", place="id")
+        key = user_key(person.user_name)
+        self._require_free(tx.connection, provisioner, person, key, but=None)
+        id_ = new_id("scim")
+        row = self._row(tx, ref, id_, key, person)
+        store.insert_resource(
+            tx, id=id_, provisioner=provisioner, what="User", record=ref.id, version=1, created=row["changed"], **row
+        )
+        kept = msgspec.structs.replace(
+            record, source=SOURCE + provisioner, external_id=external(person.external_id) or ""
+        )
+        roster.rewrite(tx, kept)
         return self._documents.found(tx.connection, provisioner, id_)
 
     def change(self, tx: Transaction, found: Provisioned, person: Person) -> Provisioned:
@@ -121,7 +146,7 @@ class People:
         if record.source == SOURCE + provisioner and record.disabled_reason == LEFT:
             return True
         kept = f"kept by {record.source.removeprefix(SOURCE)}" if record.source else "enrolled here"
-        todo = f"hand them over: everproof people hand-over {name}"
+        todo = f"hand them over: everproof people hand-over {name} --to {provisioner}"
         raise ConflictError(f"{name} is on record already, {kept}", place="userName", todo=todo)
 
     def _attributes(self, connection: Connection, provisioner: str, person: Person, before: Any) -> dict[str, Any]:

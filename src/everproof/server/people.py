@@ -16,6 +16,7 @@ from everproof.kernel.words import MAIN_SPACE, Action, Attributes, Ref, Resource
 from everproof.provisioning import Provisioning
 from everproof.provisioning.file_plan import FilePlan, plan_file
 from everproof.provisioning.lifecycle import Moved, Outlook
+from everproof.provisioning.records import Person, Provisioned
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Route
@@ -78,6 +79,22 @@ class Done(msgspec.Struct, frozen=True):
     entry: str
 
 
+class Handing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """To whom a person is handed over, and what they are called there; the id, where nothing else is said."""
+
+    to: Text
+    user_name: Text = ""
+    external_id: Text = ""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A person whom a provisioner keeps, with the id of the resource."""
+
+    id: str
+    source: str
+    entry: str
+
+
 class PeopleDoor:
     """The door of joiners, movers and leavers."""
 
@@ -86,6 +103,7 @@ class PeopleDoor:
         clock: Clock, bundle: BundleSource | None,
     ) -> None:  # fmt: skip
         self._lifecycle = provisioning.lifecycle
+        self._people = provisioning.people
         self._authorizer = authorizer
         self._identity = identity
         self._directory = identity.directory
@@ -102,6 +120,7 @@ class PeopleDoor:
             Route("POST", "/v1/people/{id}/plan", self.plan, door=door, problems=found),
             Route("POST", "/v1/people/{id}/move", self.move, door=door, problems=conflicts),
             Route("POST", "/v1/people/{id}/leave", self.leave, door=door, problems=conflicts),
+            Route("POST", "/v1/people/{id}/hand-over", self.hand_over, door=door, problems=conflicts),
         ]
 
     async def plan(self, call: Call, id: str, body: Wish) -> Outlook:  # noqa: A002 - as it stands in the path
@@ -165,6 +184,24 @@ class PeopleDoor:
         return await self._do(
             call, ADMINISTER, self._about(person), lambda tx, by: self._lifecycle.leave(tx, person, by), detail=detail
         )
+
+    async def hand_over(self, call: Call, id: str, body: Handing) -> Kept:  # noqa: A002 - as above
+        """Let a company's directory keep a person who is on record: from now on it says who they are."""
+        proof = self._callers.prove(call.scope)
+        person = Ref(PERSON, id)
+        record = self._directory.record(person)
+        provisioner = self._directory.record(Ref("Service", body.to))
+        said = Person(user_name=body.user_name or id, external_id=body.external_id or None, name=record.name)
+
+        def adopt(tx: Transaction) -> Provisioned:
+            return self._people.adopt(tx, provisioner.ref.id, person, said)
+
+        given = allowed(
+            await self._authorizer.authorize(
+                proof, ADMINISTER, self._about(person), within=adopt, detail={"to": str(provisioner.ref)}
+            )
+        )
+        return Kept(given.outcome.id, given.outcome.source, given.receipt.entry_id)
 
     async def _do(
         self, call: Call, action: Action, about: Resource, change: Callable[[Transaction, Ref], Moved], *,
