@@ -148,6 +148,10 @@ class Callers:
         if self._proxies and subject(proof.principal.ref) in self._proxies:
             # Else whoever has no certificate, and is let through by the proxy all the same, would be the proxy.
             raise NoTokenError("a proxy proves nobody but its clients, and this client came without a certificate")
+        return self._used(proof)
+
+    def _used(self, proof: Proof) -> Proof:
+        """``proof``, after a note that its session is used."""
         if self._browser is not None and (session := proof.claims.get("session")) is not None:
             self._browser.touch(session)
         return proof
@@ -258,7 +262,7 @@ class Callers:
         if proof is None or token.key is None or token.bound_by != "jkt":
             raise NoTokenError("the key that the token is bound to was not shown")
         self._dpop.verify(proof, method=method, url=url, token=value, key=token.key)
-        return token.proof
+        return self._used(token.proof)
 
     def key(self, scope: Scope) -> str:
         """The thumbprint of the key that the caller, who has no token yet, shows for this request.

@@ -80,7 +80,11 @@ def helps(denied: Denied) -> dict[str, Any]:
 
 
 def words(denied: Denied) -> str:
-    """Why, for a person. Where policy allows, it was what was to be done in the same commit that refused."""
+    """Why, for a person, and what to do next.
+
+    Where policy allows, what was to be done in the same commit refused: a certificate that was used before, a
+    credential just revoked.
+    """
     if denied.decision.allowed:
         return denied.reason
     return "\n".join([denied.explanation("caller").text() or denied.reason, *advice(denied)])

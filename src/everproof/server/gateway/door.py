@@ -20,7 +20,7 @@ from everproof.keys import SigningKeys
 from everproof.policy import Bundle
 from everproof.routes import Match, RouteMap, load_routes
 from everproof.server.caller import Callers
-from everproof.server.denial import DeniedError
+from everproof.server.denial import denial
 from everproof.server.gateway.asked import ENVOY, FORWARDED, GATEWAY, NGINX, Asked, Form, Headers, asked, headers_of
 from everproof.server.gateway.refusal import REFUSAL, Refusal, packed, refusal, reply, unpacked
 from everproof.server.http import BareRoute, Call, Reply, Route
@@ -150,7 +150,7 @@ class GatewayDoor:
             request=None if request is None else request.decode(),
         )
         if isinstance(outcome, Denied) and not outcome.lets_pass:
-            raise DeniedError(outcome) if refusal is None else RefusedRouteError(refusal, outcome)
+            raise denial(outcome) if refusal is None else RefusedRouteError(refusal, outcome)
         assertion = self._assertions.make(caller, audience=service.audience, route=match.name)
         return [
             (b"x-everproof-principal", _value(subject(caller.principal.ref))),

@@ -9,6 +9,7 @@ from typing import Final
 from everproof.authorize import Denied
 from everproof.evidence import Judged, RefEvidence
 from everproof.kernel.errors import Error
+from everproof.server.denial import words
 
 MAX_COMMITS: Final = 5
 """Commits shown for each ref; the rest are counted."""
@@ -65,10 +66,8 @@ def _head(what: str, *, observed: bool) -> list[str]:
 
 
 def _why(denied: Denied) -> list[str]:
-    # Policy may have allowed it, and its commit refused: a certificate that was used before, a credential just revoked.
-    why = denied.reason if denied.decision.allowed else denied.explanation("caller").text()
     return [
-        *(f"  {line}" for line in why.splitlines() if line),
+        *(f"  {line}" for line in words(denied).splitlines() if line),
         f"  recorded as entry {denied.receipt.index} ({denied.receipt.entry_id})",
     ]
 
