@@ -5,11 +5,14 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, CDPSession, ConsoleMessage, Page, async_playwright
+
+from tests.console.site import Site
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -82,12 +85,20 @@ class Person:
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
 
     @classmethod
-    async def at(cls, browser: Browser, url: str, **options: Any) -> "Person":
-        """Open a browser at ``url``, with nothing in it."""
-        context = await browser.new_context(base_url=url, **{"viewport": {"width": 900, "height": 720}, **options})
+    async def at(cls, browser: Browser, site: Site, **options: Any) -> "Person":
+        """Open a browser at ``site``, with nothing in it."""
+        size = {"viewport": {"width": 900, "height": 720}, **options}
+        context = await browser.new_context(base_url=site.url, **size)
         context.set_default_timeout(TIMEOUT)
         page = await context.new_page()
-        return cls(context, page, await context.new_cdp_session(page))
+        person = cls(context, page, await context.new_cdp_session(page))
+        await person.set_clock(site.clock.leap)
+        return person
+
+    async def set_clock(self, ahead: timedelta) -> None:
+        """Set the clock of the browser forward, from the next page on."""
+        shift = ahead.total_seconds() * 1000
+        await self.context.add_init_script(f"{{ const now = Date.now; Date.now = () => now.call(Date) + {shift} }}")
 
     async def give_authenticator(self, **changes: Any) -> str:
         """Give the browser an authenticator of its own; its id."""

@@ -26,7 +26,9 @@ CUT_OFF = """() => {
       found.push(`${one.tagName} ${one.className} reaches ${Math.round(box.right)}`);
     }
     const hides = ["hidden", "clip"].includes(style.overflowX) || style.textOverflow === "ellipsis";
-    if (hides && one.scrollWidth > one.clientWidth + 1) found.push(`${one.tagName} ${one.className} is cut off`);
+    if (hides
+      && one.tagName !== "INPUT" && one.scrollWidth > one.clientWidth + 1)
+      found.push(`${one.tagName} ${one.className} is cut off`);
   }
   return found;
 }"""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from everproof.app import Everproof
 from everproof.authorize.store import StoredBundle, save_bundle
@@ -34,8 +34,9 @@ class LeapingClock:
 class Site:
     """The server: ``url`` is where it is, and ``beyond`` a site that people sign in to by way of it."""
 
-    def __init__(self, app: Everproof, clock: LeapingClock, beyond: str) -> None:
+    def __init__(self, app: Everproof, doors: ASGIApp, clock: LeapingClock, beyond: str) -> None:
         self.app = app
+        self.doors = doors
         self.beyond = beyond
         self.clock = clock
         self.url = app.settings.issuer
@@ -72,12 +73,13 @@ async def running(folder: Path, files: Callable[[str], dict[str, bytes]]) -> Asy
     app.storage.close()
     app = Everproof(Settings(state=state, port=app.settings.port), clock=clock)
     certificates = Certificates(app.settings, app.storage.clock)
-    listener, other = Listener(application(app)), Listener(landing)
+    doors = application(app)
+    listener, other = Listener(doors), Listener(landing)
     await app.start()
     try:
         await listener.listen("127.0.0.1", app.settings.port, certificates.context)
         await other.listen("127.0.0.1", port, certificates.context)
-        yield Site(app, clock, beyond)
+        yield Site(app, doors, clock, beyond)
     finally:
         await other.stop()
         await listener.stop()

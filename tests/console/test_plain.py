@@ -15,7 +15,7 @@ async def test_requests_approvals_and_sessions_take_no_script(browser: Browser, 
     people = {}
     for id_, group in (("nora", "developers"), ("otto", "release")):
         await newcomer(site, id_, group)
-        people[id_] = await Person.at(browser, site.url, java_script_enabled=False)
+        people[id_] = await Person.at(browser, site, java_script_enabled=False)
         _, cookie = await signed_on(site, id_, factors={"passkey": now})
         await people[id_].context.add_cookies([cookie])
     nora, otto = people["nora"].page, people["otto"].page
@@ -42,16 +42,16 @@ async def test_requests_approvals_and_sessions_take_no_script(browser: Browser, 
 
     await nora.goto("/access")
     await expect(nora.get_by_text("59 min left")).to_be_visible()
-    await nora.get_by_role("button", name="Give back").click()
+    await nora.get_by_role("button", name="Give it back").click()
     await expect(nora.get_by_text("It is given back")).to_be_visible()
 
     await nora.goto("/sessions")
     await expect(nora.get_by_text("What knows who you are")).to_be_visible()
-    await nora.get_by_role("button", name="Let Deploys know nothing any more").click()
+    await nora.get_by_role("button", name="Take it back from Deploys").click()
     await expect(nora.get_by_text("It may know nothing of you any more")).to_be_visible()
     await nora.get_by_role("button", name="End all others").click()
     await expect(nora.get_by_text("All other sessions are ended")).to_be_visible()
-    await nora.get_by_role("button", name="End the session 1 of 1").click()
+    await nora.get_by_role("button", name="End it: session 1 of 1").click()
     await expect(nora.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
     await nora.goto("/access")
     await expect(nora.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
@@ -61,7 +61,7 @@ async def test_requests_approvals_and_sessions_take_no_script(browser: Browser, 
 
 async def test_sign_in_takes_no_mouse(browser: Browser, site: Site) -> None:
     await newcomer(site, "kim")
-    kim = await Person.at(browser, site.url)
+    kim = await Person.at(browser, site)
     _, cookie = await signed_on(site, "kim")
     await kim.context.add_cookies([cookie])
     await kim.give_authenticator()

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 
 async def arrive(browser: Browser, site: Site, id_: str) -> Person:
     """Somebody who has signed on at their provider, with an authenticator in their machine."""
-    person = await Person.at(browser, site.url)
+    person = await Person.at(browser, site)
     _, cookie = await signed_on(site, id_)
     await person.context.add_cookies([cookie])
     await person.give_authenticator()
@@ -40,9 +40,8 @@ async def enrol_passkey(person: Person, name: str) -> None:
 async def later(site: Site, by: timedelta, *people: Person) -> None:
     """Time goes on, for the server and for its visitors."""
     site.clock.advance(by)
-    ahead = by.total_seconds() * 1000
     for person in people:
-        await person.context.add_init_script(f"{{ const now = Date.now; Date.now = () => now.call(Date) + {ahead} }}")
+        await person.set_clock(by)
 
 
 async def test_from_the_first_passkey_to_the_end_of_a_grant(browser: Browser, site: Site) -> None:

@@ -94,6 +94,7 @@ class FactorPages:
 
     async def confirm_totp(self, call: Call, form: ConfirmForm) -> Reply:
         """Add the app, by its first code."""
+        self._visitors.prove(call.scope)
         try:
             await self._door.confirm_totp(call, FirstCode(form.id, form.code))
         except (InputError, UnauthenticatedError, RefusedError) as error:
@@ -113,6 +114,7 @@ class FactorPages:
 
     async def rename(self, call: Call, id: str, form: RenameForm) -> Reply:  # noqa: A002 - as it stands in the path
         """Call a factor something else."""
+        self._visitors.prove(call.scope)
         if not form.name.strip():
             raise InputError("a factor needs a name", place="New name")
         await self._door.rename(call, id, Renaming(form.name.strip()))

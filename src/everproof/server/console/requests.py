@@ -145,6 +145,7 @@ class RequestPages:
 
     async def ask(self, call: Call, form: NewForm) -> Reply:
         """Send a request."""
+        self._visitors.prove(call.scope)
         then = ours(form.next)
         try:
             made = await self._door.request(call, _wanted(form))
@@ -162,6 +163,7 @@ class RequestPages:
 
     async def answer(self, call: Call, id: str, form: AnswerForm) -> Reply:  # noqa: A002 - as above
         """Approve, refuse or withdraw a request."""
+        self._visitors.prove(call.scope)
         try:
             await self._answer(call, id, form)
         except InputError as error:

@@ -65,6 +65,7 @@ class StepUpPages:
 
     async def code(self, call: Call, form: StepUpForm) -> Reply:
         """Show a code, and go on."""
+        self._visitors.prove(call.scope)
         then = ours(form.next)
         method = CODES.get(form.method)
         if method is None:
