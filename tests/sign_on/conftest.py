@@ -106,8 +106,8 @@ def one_rsa_key() -> Iterator[None]:
         yield
 
 
-def server(folder: Path, ca_file: Path, files: Files, *, policy: str = "", database: str = "") -> Site:
-    """A server with these sign-on files, and perhaps a policy of the house."""
+def server(folder: Path, ca_file: Path, files: Files, *, policy: str = "", database: str = "", port: int = 0) -> Site:
+    """A server with these sign-on files, and perhaps a policy of the house; with a ``port``, one that is to listen."""
     named = {}
     for name, (_, issuer, secret) in files.items():
         file = folder / f"{name}.secret"
@@ -116,7 +116,10 @@ def server(folder: Path, ca_file: Path, files: Files, *, policy: str = "", datab
         named[name] = SignOnClient(issuer=issuer, secret=f"file:{file}")
     outbound = Outbound(ca_file=ca_file, private_hosts=("localhost", "127.0.0.1"))
     clock = TickingClock()
-    settings = Settings(state=folder / "state", url=URL, outbound=outbound, sign_on=named, database=database)
+    settings = Settings(
+        state=folder / "state", url="" if port else URL, port=port or 8443, outbound=outbound, sign_on=named,
+        database=database,
+    )  # fmt: skip
     app = Everproof(settings, clock=clock)
     bundle = starter_files() | {f"sign-on/{name}.toml": text.encode() for name, (text, _, _) in files.items()}
     bundle |= {"policies/house.cedar": policy.encode()} if policy else {}
