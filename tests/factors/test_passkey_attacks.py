@@ -349,6 +349,17 @@ async def test_passkey_from_before_the_rules_asked_for_its_make(house: House, ru
     assert (await house.stranger().enter(key)).status == 403
 
 
+async def test_passkey_of_a_maker_whose_root_was_taken_out(house: House, rule: Rule) -> None:
+    maker, other = Maker("One"), Maker("Other")
+    rule(f'[passkeys]\nroots = ["""{maker.pem}""", """{other.pem}"""]\n')
+    alice = await house.person("alice")
+    key = house.key(attestation="x5c", maker=maker)
+    assert (await alice.add_passkey(key)).status == 201
+    assert (await alice.show_passkey(key)).status == 200
+    rule(f'[passkeys]\nroots = ["""{other.pem}"""]\n')
+    assert (await alice.show_passkey(key)).status == 403
+
+
 # ── sizes and forms ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

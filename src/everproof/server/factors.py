@@ -217,7 +217,7 @@ class FactorsDoor:
             factor = self._factors.passkeys.settle(tx, person, name, made)
             if recovery is not None:
                 self._factors.recoveries.use(tx, recovery, factor, session.id)
-            strength = {"user_verified": made.registered.user_verified, "attested": made.registered.attested}
+            strength = {"user_verified": made.registered.user_verified, "attested": bool(made.registered.root)}
             backup = {"backed_up": made.registered.backed_up, "backup_eligible": made.registered.backup_eligible}
             self._sessions.show_factor(tx, session.id, body.kind, tx.now, {**strength, **backup}, of=person)
             return factor

@@ -3,9 +3,12 @@
 The chain is verified with the statement; here stands what a maker's certificate must say beside (section 8.2.1).
 """
 
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 from webauthn.helpers.structs import AttestationFormat, AttestationObject
 
@@ -31,8 +34,10 @@ class UnattestedError(RefusedError):
         super().__init__(message, todo="use an authenticator of a make that your organisation accepts")
 
 
-def require_attested(found: AttestationObject, aaguid: str, rules: PasskeyRules) -> None:
+def require_attested(found: AttestationObject, aaguid: str, rules: PasskeyRules) -> str:
     """Hold that a statement whose chain was verified is one of a maker, about this model, and that it is accepted.
+
+    The fingerprint of the maker's root.
 
     Raises:
         UnattestedError: it is not.
@@ -46,6 +51,31 @@ def require_attested(found: AttestationObject, aaguid: str, rules: PasskeyRules)
         _require_maker(x509.load_der_x509_certificate(chain[0]), aaguid)
     if rules.aaguids and aaguid not in rules.aaguids:
         raise UnattestedError(f"authenticators of the model {aaguid} are not accepted")
+    return _root_of(x509.load_der_x509_certificate(chain[-1]), rules)
+
+
+def fingerprint(root: x509.Certificate) -> str:
+    """What a root is remembered by: a passkey is worth nothing any more once its maker's root is taken out."""
+    return root.fingerprint(hashes.SHA256()).hex()
+
+
+@lru_cache(maxsize=8)
+def fingerprints(roots: tuple[str, ...]) -> frozenset[str]:
+    """Those of all ``roots`` (PEM)."""
+    return frozenset(fingerprint(x509.load_pem_x509_certificate(pem.encode())) for pem in roots)
+
+
+def _root_of(last: x509.Certificate, rules: PasskeyRules) -> str:
+    for pem in rules.roots:
+        root = x509.load_pem_x509_certificate(pem.encode())
+        if last == root:
+            return fingerprint(root)
+        try:
+            last.verify_directly_issued_by(root)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return fingerprint(root)
+    raise UnattestedError("the authenticator's chain ends in no root that is accepted")
 
 
 def _require_maker(leaf: x509.Certificate, aaguid: str) -> None:

@@ -13,6 +13,7 @@ from everproof.identity import credential_store
 from everproof.identity.challenges import LIFETIME, Challenge, Challenges
 from everproof.identity.credentials import end_credentials
 from everproof.identity.factors import store
+from everproof.identity.factors.attestation import fingerprints
 from everproof.identity.factors.records import METHODS, WEBAUTHN, Factor, Kind, Method, Passkey
 from everproof.identity.factors.rules import PasskeyRules
 from everproof.identity.factors.telling import Telling, named
@@ -146,7 +147,7 @@ class Passkeys:
         spend(tx, found.challenge.id, found.challenge.expires)
         root = Credential(
             id=new_id("cred"), parent=None, kind=CREDENTIAL, principal=person, key=None, issued=tx.now, expires=FOREVER,
-            source={"format": new.format, "attested": new.attested, "aaguid": new.aaguid},
+            source={"format": new.format, "root": new.root, "aaguid": new.aaguid},
         )  # fmt: skip
         credential_store.insert_credential(tx, root)
         factor = Factor(
@@ -161,7 +162,7 @@ class Passkeys:
                 lineage=root.id,
                 public_key=b64url(new.public_key),
                 aaguid=new.aaguid,
-                attested=new.attested,
+                root=new.root,
                 format=new.format,
                 transports=found.transports,
                 backup_eligible=new.backup_eligible,
@@ -227,7 +228,7 @@ class Passkeys:
             raise RejectedError("the authenticator says otherwise than before whether it can be copied")
         if asserted.backed_up and not self.rules.synced:
             raise RefusedError("passkeys that are kept in a cloud are not accepted here", todo="use a security key")
-        made = not self.rules.roots or passkey.attested
+        made = not self.rules.roots or passkey.root in fingerprints(self.rules.roots)
         if not made or (self.rules.aaguids and passkey.aaguid not in self.rules.aaguids):
             raise RefusedError("authenticators of this make are not accepted any more", todo="use another factor")
 

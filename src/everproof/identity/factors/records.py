@@ -34,18 +34,24 @@ METHODS: Final[dict[Kind, Method]] = {
 class Passkey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A WebAuthn credential: its id and COSE public key in base64url, and what its authenticator said of itself.
 
-    ``lineage`` is the credential that stands for it in the lineage of all that it proves.
+    ``lineage`` is the credential that stands for it in the lineage of all that it proves. ``root`` is the fingerprint
+    of its maker's, where its make was attested.
     """
 
     credential: str
     lineage: str
     public_key: str
     aaguid: str = ""
-    attested: bool = False
+    root: str = ""
     format: str = ""
     transports: tuple[str, ...] = ()
     backup_eligible: bool = False
     backed_up: bool = False
+
+    @property
+    def attested(self) -> bool:
+        """Whether its maker vouches for what it is."""
+        return bool(self.root)
 
 
 class Factor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -116,7 +116,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     user_verified: bool
     aaguid: str
     format: str
-    attested: bool
+    root: str
     backup_eligible: bool
     backed_up: bool
 
@@ -198,8 +198,7 @@ class RelyingParty:
                 "the authenticator's answer is about another credential, or in a form that nobody reads"
             )
         flags = parsed.auth_data.flags
-        if rules.roots:
-            require_attested(parsed, found.aaguid, rules)
+        root = require_attested(parsed, found.aaguid, rules) if rules.roots else ""
         if flags.bs and not rules.synced:
             raise RefusedError("passkeys that are kept in a cloud are not accepted here", todo="use a security key")
         return Registered(
@@ -209,7 +208,7 @@ class RelyingParty:
             user_verified=found.user_verified,
             aaguid=found.aaguid,
             format=str(found.fmt),
-            attested=bool(rules.roots),
+            root=root,
             backup_eligible=flags.be,
             backed_up=flags.bs,
         )
