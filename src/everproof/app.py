@@ -31,7 +31,6 @@ from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnes
 from everproof.ledger.witness import WitnessService, make_witness
 from everproof.policy import Bundle, Engine
 from everproof.provisioning import Provisioning
-from everproof.provisioning.memberships_file import memberships_of
 from everproof.provisioning.memberships_reach import MembershipsReach
 from everproof.provisioning.memberships_room import Memberships
 from everproof.provisioning.rests import RestingFactors, RestingKeys
@@ -128,7 +127,7 @@ class Everproof:
             doors_of(bundle.files)
             rules_of(bundle.files)
             people_of(bundle.files)
-            memberships_of(bundle.files)
+            self.memberships.check(bundle.files)
             clients_of(bundle.files)
             access_rules(bundle)
             load_routes(bundle.files, bundle.schema)

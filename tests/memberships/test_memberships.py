@@ -225,6 +225,11 @@ async def test_a_role_that_the_platform_has_not_is_refused(site: Site) -> None:
     await site.rule(MEMBERSHIPS.replace("maintainer = [", "boss = ["))
     with pytest.raises(InputError, match="there is no role boss in a team"):
         await site.look("acme")
+    with pytest.raises(InputError, match="there is no role boss in a team"):  # nor does such a bundle come to rule
+        site.app.memberships.check(site.app.bundles.current.files)
+    lifecycle, bob = site.app.provisioning.lifecycle, Ref("User", "bob")
+    assert lifecycle.look(lifecycle.movement(bob, "move", ["leads"])).items == ()
+    assert len(lifecycle.look(lifecycle.movement(bob, "leave")).items) == 2  # a bad file keeps nobody in
 
 
 async def test_a_leaver_by_decision_leaves_the_organisations_too(site: Site) -> None:

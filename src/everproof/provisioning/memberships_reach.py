@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import structlog
 from sqlalchemy import Connection
 
+from everproof.kernel.errors import InputError
 from everproof.provisioning.memberships import Change, Place
 from everproof.provisioning.memberships_file import OrganisationLine
 from everproof.provisioning.memberships_plan import keep_an_owner, wanted_of
@@ -14,6 +16,8 @@ from everproof.provisioning.reach import Item, Movement
 from everproof.work import HopelessError
 
 NAME: Final = "membership"
+
+_log: Final = structlog.get_logger("everproof.provisioning")
 
 
 class _Arguments(msgspec.Struct, frozen=True):
@@ -41,10 +45,9 @@ class MembershipsReach:
             account = line.account_of(movement.person.id)
             if account is None:
                 continue
-            item = self._leaving(name, account, movement) if movement.kind == "leave" else None
-            if movement.kind != "leave":
-                item = self._moving(name, line, account, movement)
-            if item is not None:
+            if movement.kind == "leave":
+                items.append(self._leaving(name, account, movement))
+            elif (item := self._moving(name, line, account, movement)) is not None:
                 items.append(item)
         return items
 
@@ -118,8 +121,12 @@ class MembershipsReach:
 
     def _moving(self, name: str, line: OrganisationLine, account: str, movement: Movement) -> Item | None:
         host, person = self._memberships.host(name), movement.person.id
-        before = _roles(wanted_of(line, {person: frozenset(movement.before)}, host.roles), account)
-        after = _roles(wanted_of(line, {person: frozenset(movement.after)}, host.roles), account)
+        try:
+            before = _roles(wanted_of(line, {person: frozenset(movement.before)}, host.roles), account)
+            after = _roles(wanted_of(line, {person: frozenset(movement.after)}, host.roles), account)
+        except InputError as error:  # of a file that ruled before the settings named the organisation: looks tell of it
+            _log.warning("memberships cannot follow a movement", organisation=name, detail=error.message)
+            return None
         roles = tuple(
             (place, before.get(place, ""), after.get(place, ""))
             for place in line.places()

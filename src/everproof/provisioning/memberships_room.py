@@ -93,6 +93,16 @@ class Memberships:
         """Go by what these files of a bundle say from now on."""
         self._lines = memberships_of(files)
 
+    def check(self, files: Mapping[str, bytes]) -> None:
+        """Whether these files of a bundle can be gone by.
+
+        Raises:
+            InputError: as `memberships_of`; or a platform has no such role.
+        """
+        for name, line in memberships_of(files).items():
+            if name in self._hosts:
+                wanted_of(line, {}, self._hosts[name].roles)
+
     @property
     def lines(self) -> Mapping[str, OrganisationLine]:
         """What the ruling bundle says, of the organisations that the settings name too."""
@@ -240,6 +250,7 @@ class Memberships:
         return _common(_changes(step), (await self.look(step.subject.id)).to_make)
 
     def _place(self, step: Step) -> Place:
+        self.host(step.subject.id)
         return self._lines[step.subject.id].place
 
 

@@ -114,7 +114,10 @@ class SmtpNotices:
         addresses = to.addresses if to.ref.type == "User" else self._to
         if not addresses:
             raise HopelessError(f"{to.ref} has no address", place=self._name)
-        return [Address(to.name, addr_spec=email_address(one)) for one in addresses]
+        try:
+            return [Address(to.name, addr_spec=email_address(one)) for one in addresses]
+        except InputError as error:
+            raise HopelessError(f"{to.ref} has an address that is none", place=self._name) from error
 
     def _send(self, mail: EmailMessage) -> None:
         with self._session() as session:
