@@ -209,7 +209,8 @@ def path_of(who: str) -> str:
     from everproof.cli.values import ref
 
     named = ref(who, type_="User", place="PRINCIPAL")
-    return f"/v1/identity/principals/{quote(named.type, safe='')}/{quote(named.id, safe='')}"
+    # A proof names the address as it is read: what an id may have needs no quoting.
+    return f"/v1/identity/principals/{quote(named.type, safe='')}/{quote(named.id, safe='@+')}"
 
 
 def known(answer: dict[str, Any]) -> str:

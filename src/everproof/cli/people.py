@@ -186,7 +186,7 @@ def _done(answer: dict[str, Any], word: str) -> str:
 def _path(who: str, word: str) -> str:
     from urllib.parse import quote
 
-    return f"/v1/people/{quote(who, safe='')}/{word}"
+    return f"/v1/people/{quote(who, safe='@+')}/{word}"
 
 
 def _read(file: Path) -> str:
