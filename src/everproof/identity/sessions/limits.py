@@ -26,8 +26,9 @@ COOKIE_LIFETIME: Final = timedelta(minutes=10)
 COOKIE_GRACE: Final = timedelta(seconds=30)
 """How long the one before stays good, for what was on its way when it was renewed."""
 
-BIND_WITHIN: Final = timedelta(minutes=5)
-"""How long after it began a browser's session may be bound to a key: later, a key may be that of whoever copied it."""
+BIND_WITHIN: Final = timedelta(minutes=2)
+"""How long after it began a browser's session may be bound to a key: the page that a sign-in leads to does it at once, and
+later the key may be that of whoever copied the cookie."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -113,11 +113,18 @@ async function bind() {
  */
 export function renew() {
   return navigator.locks.request(LOCK, async () => {
+    let refused = false;
     for (const name of ["current", "waiting"]) {
       const pair = await stored("readonly", (keys) => keys.get(name));
-      if (pair && (await shown(pair, "/session/refresh")).ok) {
+      const answer = pair ? await shown(pair, "/session/refresh") : null;
+      if (answer?.ok) {
         return true;
       }
+      refused ||= answer?.status === 403;
+    }
+    if (refused) {
+      // The session has a key, and it is not of this browser: somebody else has its cookie, and loses it now.
+      await fetch("/session/end", { method: "POST", credentials: "same-origin", redirect: "error" });
     }
     return false;
   });
