@@ -113,6 +113,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         app.factors,
         sessions=identity.sessions,
         directory=identity.directory,
+        login=identity.login,
         callers=callers,
         browser=browser,
         clock=clock,

@@ -135,7 +135,7 @@ class Entrance:
 
     async def login_challenge(self) -> Asked:
         """Ask for something to sign over, to log in."""
-        return _asked(self._identity.login.challenge())
+        return asked(self._identity.login.challenge())
 
     async def login(self, call: Call, body: LoginAnswer) -> TokenReply:
         """Log in: an SSH signature for a token, bound to the key of the request's DPoP proof."""
@@ -159,7 +159,7 @@ class Entrance:
 
     async def enrol_challenge(self) -> Asked:
         """Ask for something to sign over, to enrol."""
-        return _asked(self._identity.enrolment.challenge())
+        return asked(self._identity.enrolment.challenge())
 
     async def enrol(self, body: EnrolmentRequest) -> PrincipalRecord:
         """Enrol by a link that is good once, with the SSH key that signed."""
@@ -222,5 +222,6 @@ class Entrance:
         return allowed(await self._authorizer.authorize(proof, ENROL, last, within=make, detail=detail)).outcome
 
 
-def _asked(challenge: Challenge) -> Asked:
+def asked(challenge: Challenge) -> Asked:
+    """A challenge as callers are told it."""
     return Asked(challenge.text, challenge.at)

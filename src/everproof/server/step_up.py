@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -21,12 +21,14 @@ from everproof.identity.factors import (
 )
 from everproof.identity.factors.passkeys import Shown as PasskeyShown
 from everproof.identity.sessions import SESSION, Beginning, Session, Sessions
+from everproof.identity.ssh_login import SshLogin
 from everproof.kernel.clock import Clock
 from everproof.kernel.errors import InputError, RefusedError
 from everproof.kernel.words import MAIN_SPACE, Action, Fact, Proof, Ref, Resource
 from everproof.server.browser import Browser, seen_from
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
+from everproof.server.entrance import Asked, LoginAnswer, asked
 from everproof.server.http import Call, Reply, Route
 from everproof.storage import Transaction
 
@@ -37,6 +39,9 @@ PROOF: Final = "passkey"
 
 Text = Annotated[str, msgspec.Meta(max_length=128)]
 Code = Annotated[str, msgspec.Meta(max_length=64)]
+
+SSH: Final = "ssh-security-key"
+Shows: TypeAlias = Method | Literal["ssh-security-key"]
 
 CODE_KINDS: Final[dict[str, Kind]] = {"totp": "totp", "recovery-code": "recovery-codes"}
 
@@ -50,22 +55,25 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Ways(msgspec.Struct, frozen=True):
     """What can be shown, and what to ask an authenticator for (``PublicKeyCredentialRequestOptionsJSON``), if anything.
 
-    ``wait_seconds``: in how long the next code of a method is looked at, where that is not now.
+    ``ssh`` is what to sign with an SSH key that is a security key, as for a login. ``wait_seconds``: in how long the
+    next code of a method is looked at, where that is not now.
     """
 
     session: str
-    methods: tuple[Method, ...]
+    methods: tuple[Shows, ...]
     options: dict[str, Any] | None
     wait_seconds: dict[str, int]
+    ssh: Asked | None = None
 
 
 class Showing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is shown: an authenticator's answer (``PublicKeyCredential.toJSON()``) or a code."""
+    """What is shown: an authenticator's answer (``PublicKeyCredential.toJSON()``), a code, or a signature by SSH."""
 
-    method: Method
+    method: Shows
     session: Text = ""
     credential: Assertion | None = None
     code: Code = ""
+    ssh: LoginAnswer | None = None
 
     def __repr__(self) -> str:
         return f"Showing({self.method})"
@@ -75,7 +83,7 @@ class SteppedUp(msgspec.Struct, frozen=True):
     """The session, what it was shown, and when."""
 
     session: str
-    method: Method
+    method: Shows
     at: datetime
     entry: str
 
@@ -110,6 +118,7 @@ class StepUpDoor:
         *,
         sessions: Sessions,
         directory: Directory,
+        login: SshLogin,
         callers: Callers,
         browser: Browser,
         clock: Clock,
@@ -119,6 +128,7 @@ class StepUpDoor:
         self._factors = factors
         self._sessions = sessions
         self._directory = directory
+        self._login = login
         self._callers = callers
         self._browser = browser
         self._clock = clock
@@ -149,12 +159,16 @@ class StepUpDoor:
             if tried.until is not None and tried.until > now:
                 waits[method] = -int((now - tried.until).total_seconds() // 1)
         options = self._factors.passkeys.request(step_up_of(session), keys) if keys else None
-        return Ways(session.id, held.methods, options, waits)
+        if not self._signs(session):
+            return Ways(session.id, held.methods, options, waits)
+        return Ways(session.id, (*held.methods, SSH), options, waits, asked(self._login.challenge()))
 
     async def step_up(self, call: Call, body: Showing) -> Reply:
         """Show a factor in a session, one's own or another of the same person's."""
         proof = self._callers.prove(call.scope)
         session = self._factors.session_of(proof, body.session)
+        if body.method == SSH:
+            return await self._sign(proof, session, body.ssh)
         shown = await self._shown(session, body)
         here = proof.kind == SESSION and proof.credential == session.id
 
@@ -167,6 +181,37 @@ class StepUpDoor:
         found, cookie = outcome.outcome
         view = SteppedUp(session.id, shown.method, found.factors[shown.method], outcome.receipt.entry_id)
         return Reply.of(view, headers={"set-cookie": cookie} if cookie else None)
+
+    async def _sign(self, proof: Proof, session: Session, answer: LoginAnswer | None) -> Reply:
+        """Show an SSH key that is a security key, by a signature over the key that the session is bound to."""
+        if answer is None or session.key is None:
+            raise InputError("there is no signature, or the session is bound to no key", place="body: ssh")
+        found = self._login.verify(answer.challenge, answer.signature.encode(), key=session.key)
+        if found.proof.principal.ref != session.principal:
+            raise RejectedError("this SSH key is somebody else's")
+        at, claims = found.proof.at, found.proof.claims
+        if not (claims.get("user_present") and claims.get("user_verified")):
+            raise RejectedError(
+                "this SSH key did not verify its user", todo="use one made with: ssh-keygen -O verify-required"
+            )
+
+        def settle(tx: Transaction) -> Session:
+            if self._sessions.find(session.id) is None:
+                raise RefusedError("the session has ended", todo="log in again")
+            found.settle(tx)
+            return self._sessions.show_factor(tx, session.id, SSH, at, {"user_verified": True}, of=session.principal)
+
+        attributes = {"kind": SSH, "own": True, "principal_id": session.principal.id}
+        about = Resource(ref=Ref("Factor", str(claims["ssh_key"])), attributes=attributes, parents=(MAIN_SPACE,))
+        outcome = allowed(await self._authorizer.authorize(proof, SHOW, about, within=settle))
+        view = SteppedUp(session.id, "ssh-security-key", outcome.outcome.factors[SSH], outcome.receipt.entry_id)
+        return Reply.of(view)
+
+    def _signs(self, session: Session) -> bool:
+        """Whether an SSH key can be shown in the session: it is of a terminal, and its person has one that counts."""
+        now = self._clock.now()
+        keys = self._directory.keys_of(session.principal) if session.key and session.kind == "cli" else ()
+        return any(key.kind == "ssh" and key.public.startswith("sk-") and key.is_good(now) for key in keys)
 
     async def enter_options(self) -> RequestOptions:
         """Ask what to ask an authenticator for, to sign in by a passkey alone."""
