@@ -1,5 +1,6 @@
 """Attacks on the code flow, each named for what the attacker wants."""
 
+import asyncio
 import json
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -26,6 +27,7 @@ from tests.provider.site import (
     said,
 )
 from tests.server.asgi import call
+from tests.server.client import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -293,6 +295,39 @@ async def test_a_client_is_told_no_more_than_its_scope(site: Site, alice: Person
     code = await alice.code(scope="openid")
     token = (await site.redeem(code)).json["access_token"]
     assert (await site.userinfo(token)).json == {"sub": f"user:{alice.id}"}
+
+
+async def test_a_token_that_is_bound_to_a_key_without_it(site: Site, alice: Person) -> None:
+    client = Client(site.doors, URL, site.clock)
+    form = {
+        "grant_type": "authorization_code", "client_id": "argo-cd", "code": await alice.code("argo-cd"),
+        "redirect_uri": CALLBACKS["argo-cd"], "code_verifier": VERIFIER,
+    }  # fmt: skip
+    got = await client.take(form)
+    assert (got.status, got.json["token_type"]) == (200, "DPoP"), got.body
+    assert (await client.send("GET", "/oauth/userinfo")).json["sub"] == f"user:{alice.id}"
+    assert (await site.userinfo(client.token)).status == 401
+    thief = Client(site.doors, URL, site.clock)
+    assert (await thief.send("GET", "/oauth/userinfo", token=client.token)).status == 401
+
+
+async def test_two_who_fetch_with_one_code_at_once(site: Site, alice: Person) -> None:
+    code = await alice.code()
+    answers = await asyncio.gather(*(site.redeem(code) for _ in range(4)))
+    given = [one.json["access_token"] for one in answers if one.status == 200]
+    assert len(given) <= 1
+    for token in given:
+        assert (await site.userinfo(token)).status == 401
+
+
+async def test_a_cookie_that_its_key_must_renew_first(site: Site, alice: Person) -> None:
+    assert alice.session is not None
+    id_ = alice.session.id
+    _, cookie = await site.app.storage.write(lambda tx: site.browser.bind(tx, id_, "k" * 43))
+    bound = Person(site, alice.session, cookie.partition(";")[0])
+    assert "code" in said(await bound.authorize())
+    site.clock.advance(timedelta(minutes=11))
+    assert (await bound.authorize()).headers["location"].startswith("/resume?next=")
 
 
 # ── sessions and people ────────────────────────────────────────────────────────────────────────────────────────────

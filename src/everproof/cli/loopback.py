@@ -29,6 +29,8 @@ PATH: Final = "/callback"
 WAIT_SECONDS: Final = 300
 """For somebody to sign in, with a factor that may have to be fetched."""
 MAX_LINE: Final = 8192
+HEADER_SECONDS: Final = 5
+"""For whoever connects to say what it wants: one who says nothing holds up nobody for longer."""
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>Everproof</title>
@@ -57,6 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Takes the answer, and nothing else: other pages may send requests to this port too."""
 
     server: _Listener
+    timeout = HEADER_SECONDS
 
     def do_GET(self) -> None:
         """Take the answer, if it is one to this command's question."""

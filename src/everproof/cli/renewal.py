@@ -52,7 +52,8 @@ def renew(client: "Client") -> None:
         except Error as error:
             raise UnauthenticatedError(f"your session is over: {error.message}", todo="run: everproof login") from error
         take(held, answer)
-        sessions.save(held)
+        if kept.key == held.key:  # else somebody has logged in anew meanwhile, and this command goes on as it began
+            sessions.save(held)
 
 
 def take(session: sessions.Session, answer: dict[str, Any]) -> None:
