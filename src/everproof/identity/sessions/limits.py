@@ -27,8 +27,8 @@ COOKIE_GRACE: Final = timedelta(seconds=30)
 """How long the one before stays good, for what was on its way when it was renewed."""
 
 BIND_WITHIN: Final = timedelta(minutes=2)
-"""How long after it began a browser's session may be bound to a key: the page that a sign-in leads to does it at once, and
-later the key may be that of whoever copied the cookie."""
+"""How long after it began a browser's session may be bound to a key: the page that a sign-in leads to does it at once,
+and later the key may be that of whoever copied the cookie."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
