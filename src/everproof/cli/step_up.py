@@ -22,6 +22,8 @@ app = typer.Typer(help="Show a second factor in your session.")
 CODES: Final = {"totp": "Code of your authenticator app", "recovery-code": "One of your recovery codes"}
 """What is typed here; every other factor is shown at a browser."""
 AT_BROWSERS: Final = ("passkey", "security-key", "provider")
+SSH: Final = "ssh-security-key"
+"""Shown by a signature, as for a login: git's signing key, where it is a security key."""
 
 WAIT_SECONDS: Final = 300
 """For somebody to sign in at a browser and touch a key."""
@@ -41,7 +43,7 @@ def step_up(*, as_json: Json = False) -> None:
     found = [one for one in client.request("GET", "/v1/sessions")["sessions"] if one["current"]]
     if not found:
         raise UnauthenticatedError("you are in no session here", todo="run: everproof login")
-    shown = show_factor(client, found[0]["id"], (*AT_BROWSERS, *CODES))
+    shown = show_factor(client, found[0]["id"], (*AT_BROWSERS, *CODES, SSH))
     if as_json:
         print_json({"session": found[0]["id"], "method": shown})
     else:
@@ -51,7 +53,7 @@ def step_up(*, as_json: Json = False) -> None:
 def offer(client: "Client", wanted: dict[str, Any]) -> bool:
     """Show what a denial wants, if somebody is there to do it; whether it was shown, so that it can be tried again."""
     methods, session = wanted.get("methods", ()), wanted.get("session", "")
-    if not session or not {*AT_BROWSERS, *CODES} & {*methods} or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not session or not {*AT_BROWSERS, *CODES, SSH} & {*methods} or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     print(paint("this takes a second factor that is fresher", "warn", sys.stderr), file=sys.stderr)
     show_factor(client, session, tuple(methods))
@@ -66,6 +68,8 @@ def show_factor(client: "Client", session: str, methods: tuple[str, ...]) -> str
     """
     ways = client.request("POST", "/v1/step-up/options", json={"session": session})
     held = [method for method in ways["methods"] if method in methods]
+    if SSH in held and _signed(client, session, ways["ssh"]):
+        return SSH
     for method in CODES:
         if method in held and sys.stdin.isatty() and _typed(client, session, method):
             return method
@@ -75,6 +79,33 @@ def show_factor(client: "Client", session: str, methods: tuple[str, ...]) -> str
             todo=f"enrol one at {client.session.server}/factors",
         )
     return _at_browser(client, session, methods)
+
+
+def _signed(client: "Client", session: str, asked: dict[str, Any]) -> bool:
+    """Whether git's signing key is a security key, and has shown itself; if not: another way."""
+    from datetime import datetime
+
+    from everproof.cli import session as sessions
+    from everproof.cli import ssh
+    from everproof.identity.challenges import LOGIN_NAMESPACE, login_message
+
+    try:
+        key = ssh.find_key(None)
+        if not key.public.startswith("sk-"):
+            return False
+        print("touch your security key when it blinks", file=sys.stderr)
+        held = client.session
+        bound = sessions.thumbprint(sessions.public_jwk(held.private_key))
+        at = datetime.fromisoformat(asked["at"])
+        message = login_message(server=held.server, challenge=asked["challenge"], at=at, key=bound)
+        signed = {"challenge": asked["challenge"], "signature": key.sign(message, LOGIN_NAMESPACE)}
+        client.request("POST", "/v1/step-up", json={"session": session, "method": SSH, "ssh": signed})
+    except NotFoundError:
+        return False
+    except Error as error:
+        print(f"{paint('everproof:', 'bad', sys.stderr)} {printable(error)}", file=sys.stderr)
+        return False
+    return True
 
 
 def _typed(client: "Client", session: str, method: str) -> bool:
