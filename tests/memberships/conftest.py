@@ -2,6 +2,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,15 @@ class Site:
         return [msgspec.json.decode(one.entry.body) for one in found if one.entry is not None]
 
 
-def save(tx: Transaction, memberships: str) -> None:
+@cache
+def bundle(memberships: str) -> StoredBundle:
+    """The starter's policies and this file; reading them takes longer than anything that is tested here."""
     files = starter_files() | {"memberships.toml": memberships.encode()}
-    save_bundle(tx, StoredBundle(load_bundle(files).digest, "", files))
+    return StoredBundle(load_bundle(files).digest, "", files)
+
+
+def save(tx: Transaction, memberships: str) -> None:
+    save_bundle(tx, bundle(memberships))
 
 
 @pytest.fixture(scope="session")
