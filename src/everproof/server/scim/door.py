@@ -81,7 +81,7 @@ class ScimDoor:
             door="scim",
             problems=(401, 403, 404, 409, 412, 413, 429),
         )
-        return [BareRoute(self, declaration, prefix=True)]
+        return [BareRoute(self, declaration), BareRoute(self, declaration, prefix=True)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -147,7 +147,7 @@ class ScimDoor:
 
 def error_form(path: str, error: Error) -> Reply | None:
     """An error of a request to this door that did not come so far."""
-    if not path.startswith(f"{PATH}/"):
+    if path != PATH and not path.startswith(f"{PATH}/"):
         return None
     from everproof.server.scim.errors import error_reply
 
