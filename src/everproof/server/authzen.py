@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from everproof.authorize import Allowed, Denied, Outcome
 from everproof.kernel.errors import Error, InputError, RefusedError
 from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Mode, Proof, Ref, Resource
-from everproof.server.denial import allowed, explained, words
+from everproof.server.denial import allowed, explained, helps, words
 from everproof.server.http import BareRoute, Reply, Route
 from everproof.server.http.body import UnsupportedMediaError, json_reader, read_body, require_media
 from everproof.server.http.call import JSON, request_id, send_json
@@ -341,6 +341,7 @@ def _denial(denied: Denied) -> dict[str, Any]:
         "reason_admin": {"403": denied.reason},
         "reason_user": {"403": words(denied)},
         "explanation": explained(denied),
+        **helps(denied),
     }
 
 
