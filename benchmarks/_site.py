@@ -61,7 +61,7 @@ class Key:
         r, s = decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signed}.{b64url(r.to_bytes(32) + s.to_bytes(32))}"
 
-    def proof(self, method: str, url: str, nonce: str, token: str = "", **more: str) -> str:
+    def proof(self, method: str, url: str, nonce: str, token: str = "", **more: str | int) -> str:
         claims: dict[str, Any] = {"jti": secrets.token_urlsafe(9), "htm": method, "htu": url, "iat": int(time.time())}
         if token:
             claims["ath"] = b64url(hashlib.sha256(token.encode()).digest())
