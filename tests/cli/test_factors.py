@@ -5,10 +5,19 @@ import re
 import subprocess
 import time
 from base64 import b32decode
+from datetime import UTC, datetime
+from typing import Any
 
+import pytest
+
+from everproof.cli import session as sessions
+from everproof.cli import ssh, step_up
+from everproof.identity import sshsig
+from everproof.identity.challenges import LOGIN_NAMESPACE, login_message
 from everproof.identity.factors import totp
 from tests.cli.run import EVERPROOF, Home
 from tests.cli.server import Server
+from tests.identity.ssh import SecurityKey
 
 
 def _code(secret: str, steps: int = 0) -> str:
@@ -53,3 +62,37 @@ def test_a_recovery_is_begun_and_stopped_at_the_terminal(server: Server, ada: Ho
     assert ada.everproof("factors", "stop", id_).returncode == 0
     assert id_ not in ada.everproof("factors", "recoveries").stdout
     assert ada.everproof("factors", "remove", "nonsense").returncode == 2
+
+
+class _Server:
+    """Takes one signature."""
+
+    def __init__(self) -> None:
+        self.session = sessions.Session(server="https://everproof.example", key=sessions.new_key())
+        self.shown: list[dict[str, Any]] = []
+
+    def request(self, _method: str, path: str, *, json: dict[str, Any]) -> dict[str, Any]:
+        if path.endswith("/options"):
+            asked = {"challenge": "c", "at": datetime(2026, 11, 21, tzinfo=UTC).isoformat()}
+            return {"methods": ["totp", "ssh-security-key"], "ssh": asked}
+        self.shown.append(json)
+        return {}
+
+
+def test_a_terminal_shows_the_security_key_that_git_signs_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    key, server = SecurityKey(), _Server()
+
+    class Found:
+        public = key.line
+
+        def sign(self, message: bytes, namespace: str) -> str:
+            return key.sign(message, namespace).decode()
+
+    monkeypatch.setattr(ssh, "find_key", lambda _given: Found())
+    client: Any = server
+    assert step_up.show_factor(client, "cred_x", ("ssh-security-key", "totp")) == "ssh-security-key"
+    (shown,) = server.shown
+    bound = sessions.thumbprint(sessions.public_jwk(server.session.private_key))
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    message = login_message(server=server.session.server, challenge="c", at=at, key=bound)
+    assert sshsig.verify(shown["ssh"]["signature"].encode(), message, LOGIN_NAMESPACE).user_present
