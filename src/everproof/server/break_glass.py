@@ -11,7 +11,7 @@ from everproof.authorize import Denied
 from everproof.kernel.words import Ref
 from everproof.server.access import listed
 from everproof.server.caller import Callers
-from everproof.server.denial import DeniedError, allowed
+from everproof.server.denial import allowed, denial
 from everproof.server.http import Call, Route
 
 Text = Annotated[str, msgspec.Meta(max_length=2_000)]
@@ -93,7 +93,7 @@ class BreakGlassDoor:
         key = self._callers.key(call.scope)
         outcome = await self._room.open(body.halves, key=key, reason=body.reason)
         if isinstance(outcome, Denied):
-            raise DeniedError(outcome)
+            raise denial(outcome)
         return outcome
 
     async def withdraw(self, call: Call, id: str) -> Kit:  # noqa: A002 - as above
