@@ -10,7 +10,7 @@ import pytest
 
 from everproof.identity import invite, roster
 from everproof.identity.sign_on import Response
-from everproof.identity.sign_on.store import Link, put_link
+from everproof.identity.sign_on.store import Link, end_link, links_of, put_link
 from everproof.kernel.errors import RefusedError
 from everproof.kernel.words import Ref
 from everproof.server.browser import NAME
@@ -114,6 +114,27 @@ async def test_somebody_disabled_is_not_signed_on(site: Site, provider: openid.R
     assert answer.status_code == 403
     assert not site.sessions(ada)
     assert "deny" in {one.get("decision") for one in await site.entries()}
+
+
+async def test_whoever_has_left_does_not_come_back_as_a_newcomer(
+    site: Site, provider: openid.Running, ada: str
+) -> None:
+    """The account is still there, and its owner calls themself something else: it stays that of who has left."""
+    assert (await site.visitor().sign_on(provider, ada)).status_code == 303
+    (link,) = await site.app.storage.write(lambda tx: links_of(tx.connection, Ref("User", ada)))
+    await site.app.storage.write(lambda tx: roster.disable(tx, link.user, "left"))
+    await site.app.storage.write(lambda tx: end_link(tx, link))
+    provider.account(ada, preferred_username=f"{ada}-again", groups=["Engineering"])
+    answer = await site.visitor().sign_on(provider, ada)
+    assert answer.status_code == 401
+    assert "has left" in answer.json()["detail"]
+    assert Ref("User", f"{ada}-again") not in {one.ref for one in site.app.identity.directory.records()}
+    # Who is hired again comes by an invitation, as somebody of another name.
+    issued = await site.app.storage.write(lambda tx: invite(tx, user=f"{ada}-2"))
+    browser = site.visitor()
+    page = await browser.post("/login/example", {"invitation": issued.secret})
+    assert (await browser.get(provider.sign_in(onward(page), ada))).status_code == 303
+    assert await browser.me() == f"{ada}-2"
 
 
 async def test_policy_decides_who_signs_in(
@@ -224,6 +245,11 @@ async def test_provisioning_says_who_an_account_is(
     browser = site.visitor()
     assert (await browser.sign_on(provider, ada)).status_code == 303
     assert await browser.me() == alice.id
+    # Provisioned no more: that there is a first sign-on for everybody else does not let her in under another name.
+    del known["okta-scim", ada]
+    provider.account(ada, preferred_username=f"{ada}-again", groups=[])
+    assert (await site.visitor().sign_on(provider, ada)).status_code == 401
+    known["okta-scim", ada] = alice
     # Linked with one person, and provisioned as another by now: neither is believed.
     link = Link(issuer=issuer, subject=ada, user=robert, how="first", at=site.clock.now())
     await site.app.storage.write(lambda tx: put_link(tx, link))

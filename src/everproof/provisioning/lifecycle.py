@@ -16,7 +16,7 @@ from everproof.identity import credential_store, roster
 from everproof.identity import store as identities
 from everproof.identity.credentials import end_credentials
 from everproof.identity.records import KEY_KINDS, PrincipalRecord
-from everproof.identity.sign_on.store import links_of, remove_link
+from everproof.identity.sign_on.store import end_link, links_of
 from everproof.kernel.errors import NotFoundError
 from everproof.kernel.words import Effect, Ref
 from everproof.provisioning.reach import AtOnce, Item, Kind, Movement, Reach
@@ -133,7 +133,7 @@ class Lifecycle:
                 roster.revoke_key(tx, one.name, "superseded")
         end_credentials(tx, credential_store.ids_of_principal(tx.connection, person, but=()), reason)
         for link in links_of(tx.connection, person):
-            remove_link(tx, link.issuer, link.subject)
+            end_link(tx, link)
 
     def _propose(self, tx: Transaction, movement: Movement, by: Ref) -> EffectRecord | None:
         items = self._items(tx.connection, movement)

@@ -125,7 +125,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
                 raise RefusedError(
                     f"the address {email} is another person's here", todo="ask an administrator whose address it is"
                 )
-        if store.find_link(tx.connection, said.provider.issuer, said.subject) is not None:
+        link = store.find_link(tx.connection, said.provider.issuer, said.subject)
+        if link is not None and (self.ticket is None or link.proves):
             raise RefusedError("this account has been linked meanwhile", todo="sign on again")
         if self.ticket is not None:
             use_ticket(tx, self.attempt.link, "enrol")
@@ -145,6 +146,9 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
         self._require_current(tx)
         said = self.assertion
         self._restate_groups(tx)
+        if self.how != "link":
+            issuer, subject = said.provider.issuer, said.subject
+            store.put_link(tx, Link(issuer=issuer, subject=subject, user=self.user, how=self.how, at=tx.now))
         return Beginning(
             principal=self.user, kind="browser", provider=said.provider.name,
             authenticated=said.authenticated or UNKNOWN, acr=said.acr, amr=said.amr,
@@ -168,8 +172,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
         record = find_principal(tx.connection, self.user)
         if record is None or record.disabled is not None:
             raise RefusedError(f"{self.user} is disabled", todo="ask an administrator")
-        link = store.find_link(tx.connection, said.provider.issuer, said.subject)
-        if link is None if self.how in {"link", "invitation", "first"} else link is not None and link.user != self.user:
+        link = _live_link(tx.connection, said)
+        if link is None if self.how == "link" else link is not None and link.user != self.user:
             raise RefusedError("whom this account is linked with has changed meanwhile", todo="sign on again")
         names = names_of(said.provider.issuer, sub=said.sub, sid=said.sid)
         if store.signed_out_since(tx.connection, names, said.issued - MAX_SKEW):
@@ -212,10 +216,10 @@ def arrival(
         return Arrival(
             assertion=assertion, attempt=attempt, how=how, record=restating, is_new=False, at=at, groups=groups
         )
-    if ticket is None and assertion.provider.new_id is None:
-        raise NotLinkedError(
-            f"nobody here is linked with this account at {assertion.provider.title}", todo=_ask(assertion)
-        )
+    before = store.find_link(connection, assertion.provider.issuer, assertion.subject)
+    if ticket is None and (assertion.provider.new_id is None or before is not None):
+        who = "nobody here is" if before is None else "whoever was here has left who was"
+        raise NotLinkedError(f"{who} linked with this account at {assertion.provider.title}", todo=_ask(assertion))
     return Arrival(
         assertion=assertion, attempt=attempt, how="first" if ticket is None else "invitation",
         record=_stranger(assertion, ticket, at), is_new=True, at=at, groups=groups, ticket=ticket,
@@ -239,8 +243,13 @@ def _known(connection: Connection, said: Assertion, provisioned: ProvisionedAs) 
     if provider.table.provisioner:
         ref = provisioned(connection, provider.table.provisioner, said.subject)
         found += [] if ref is None else [("scim", ref)]
-    link = store.find_link(connection, provider.issuer, said.subject)
+    link = _live_link(connection, said)
     return found if link is None else [*found, ("link", link.user)]
+
+
+def _live_link(connection: Connection, said: Assertion) -> Link | None:
+    link = store.find_link(connection, said.provider.issuer, said.subject)
+    return link if link is not None and link.proves else None
 
 
 def _require_groups(said: Assertion) -> None:

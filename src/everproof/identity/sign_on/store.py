@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     insert,
     select,
+    update,
 )
 
 from everproof.kernel.clock import from_milliseconds, milliseconds
@@ -57,14 +58,27 @@ hints: Final = Table(
 """The ID token that a session began with, sealed: the provider wants to see it again at the end."""
 
 
+ENDED: Final = "ended"
+
+
 class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a subject is, how that came to be known (``file``, ``scim``, ``invitation``, ``first``), and when."""
+    """Whom a subject is, how that came to be known (``invitation``, ``first``, ``file``, ``scim``), and when.
+
+    Whose it was may have left (``ended``), and of what the file or provisioning says, it is they who say it. All the
+    same the subject stays that person's as far as first sign-ons go: nobody who has left comes back as a newcomer by
+    calling themself something else.
+    """
 
     issuer: str
     subject: str
     user: Ref
     how: str
     at: datetime
+
+    @property
+    def proves(self) -> bool:
+        """Whether it says by itself who the subject is."""
+        return self.how in {"invitation", "first"}
 
 
 def find_link(connection: Connection, issuer: str, subject: str) -> Link | None:
@@ -79,7 +93,8 @@ def links_of(connection: Connection, user: Ref) -> list[Link]:
 
 def put_link(tx: Transaction, link: Link) -> None:
     """Keep a link, new or in place of what the subject was linked with."""
-    remove_link(tx, link.issuer, link.subject)
+    whose = (links.c.issuer == link.issuer, links.c.subject == link.subject)
+    tx.connection.execute(delete(links).where(*whose))
     tx.connection.execute(
         insert(links).values(
             issuer=link.issuer, subject=link.subject, type=link.user.type, id=link.user.id, how=link.how,
@@ -88,9 +103,10 @@ def put_link(tx: Transaction, link: Link) -> None:
     )  # fmt: skip
 
 
-def remove_link(tx: Transaction, issuer: str, subject: str) -> None:
-    """Forget whom a subject is."""
-    tx.connection.execute(delete(links).where(links.c.issuer == issuer, links.c.subject == subject))
+def end_link(tx: Transaction, link: Link) -> None:
+    """Let a link prove nobody any more."""
+    whose = (links.c.issuer == link.issuer, links.c.subject == link.subject)
+    tx.connection.execute(update(links).where(*whose).values(how=ENDED, at=milliseconds(tx.now)))
 
 
 def put_signed_out(tx: Transaction, name: bytes, expires: datetime) -> None:
