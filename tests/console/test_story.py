@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 
 async def arrive(browser: Browser, site: Site, id_: str) -> Person:
     """Somebody who has signed on at their provider, with an authenticator in their machine."""
-    person = await Person.at(browser, site)
+    person = await Person.at(browser, site, viewport={"width": 720, "height": 600})
     _, cookie = await signed_on(site, id_)
     await person.context.add_cookies([cookie])
     await person.give_authenticator()
@@ -64,7 +64,6 @@ async def test_from_the_first_passkey_to_the_end_of_a_grant(browser: Browser, si
 async def the_first_factor_signs_in(alice: Person) -> None:
     page = alice.page
     await enrol_passkey(alice, "laptop")
-    await picture(page, "factors")
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
     await picture(page, "sign-in")
@@ -111,11 +110,9 @@ async def somebody_else_approves(page: Page) -> None:
 
 async def it_goes_on_where_it_was(page: Page, site: Site) -> None:
     await page.reload()
-    await picture(page, "granted")
     await page.get_by_role("link", name="Go on to where you were").click()
     await show_passkey(page)
     await expect(page.get_by_role("heading", name="Sign in to Deploys?")).to_be_visible()
-    await picture(page, "consent")
     await page.get_by_role("button", name="Sign in", exact=True).click()
     await page.wait_for_url(re.compile(re.escape(site.beyond) + r"/callback\?code="))
     await page.goto("/access")
@@ -130,4 +127,3 @@ async def it_is_over_by_itself(page: Page, site: Site) -> None:
     await expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
     await page.goto("/requests")
     await expect(page.get_by_role("region", name="Answered, and past").get_by_text("over", exact=True)).to_be_visible()
-    await picture(page, "requests")

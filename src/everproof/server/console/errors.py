@@ -85,9 +85,14 @@ def _summary(why: dict[str, Any]) -> str:
 
 
 def _policy(given: dict[str, Any]) -> dict[str, Any]:
-    conditions = [{"alternative": False, "values": (), **one} for one in given.get("conditions", ())]
-    for one in conditions:
-        one["values"] = [{"absent": False, "value": None, **seen} for seen in one["values"]]
+    conditions: list[dict[str, Any]] = []
+    absent: set[str] = set()
+    for one in given.get("conditions", ()):
+        looked = {seen["path"] for seen in one.get("values", ())}
+        if one["state"] == "not reached" and looked & absent:
+            continue  # that it is absent has been said, and so what is wanted
+        absent |= {seen["path"] for seen in one.get("values", ()) if seen.get("absent")}
+        conditions.append({"alternative": False, **one})
     return {"advice": "", "hidden": 0, **given, "conditions": conditions}
 
 
