@@ -6,15 +6,19 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
+from benchmarks._site import Key
+from benchmarks.leaver import ME, Leaver, Leavers
 
 from everproof.identity import roster
 from everproof.identity.holding import hold
+from everproof.identity.sessions import Limits
 from everproof.kernel.canonical import b64url, from_b64url
 from everproof.kernel.words import Ref
 from everproof.server.browser import NAME
 from tests.conftest import DATABASES
 from tests.issuer import Issuer
 from tests.postgres import PostgreSQL
+from tests.server.asgi import Answer, call
 from tests.server.conftest import URL, Site, opened
 from tests.server.visitor import Visitor
 
@@ -244,3 +248,23 @@ async def test_sessions_of_others_are_neither_seen_nor_ended(house: Site, alice:
     assert ended.json["ended"] == [other.session.id]
     assert alice.cookie
     assert (await other.send("GET", "/v1/identity/me")).status == 401
+
+
+async def test_tokens_of_a_session_that_nobody_uses_any_more_are_refused_at_once(house: Site) -> None:
+    key = Key()
+    held = Leavers(1, key)
+    held.people = [Leaver((await someone(house)).id)]
+    await house.app.storage.write(lambda tx: held.seed(house.app, tx))
+    token = held.people[0].tokens[0]  # good for an hour, as its session is if nobody uses it
+    nonce = house.app.identity.dpop.nonce
+
+    async def shown() -> Answer:
+        proof = key.proof("GET", URL + ME, nonce, token, iat=int(house.clock.now().timestamp()))
+        return await call(house.doors, "GET", ME, headers={"authorization": f"DPoP {token}", "dpop": proof})
+
+    assert (await shown()).status == 200
+    house.app.identity.sessions.limits = Limits(idle_seconds=300)
+    house.clock.advance(timedelta(seconds=301))
+    answer = await shown()
+    house.app.identity.sessions.limits = Limits()
+    assert (answer.status, "is over" in answer.json["detail"]) == (401, True)

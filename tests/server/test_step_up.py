@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from everproof.identity import roster
+from everproof.identity import Credential, roster
+from everproof.identity.access_tokens import Grant
+from everproof.kernel.ids import new_id
 from everproof.kernel.words import Ref
+from everproof.storage import Transaction
 from tests.issuer import Issuer
-from tests.server.conftest import Site, opened
+from tests.server.client import TOKEN_TYPE
+from tests.server.conftest import URL, Site, opened
 from tests.server.visitor import Visitor
 
 ALICE = Ref("User", "alice")
@@ -93,3 +97,37 @@ async def test_what_is_remembered_elsewhere_is_what_no_fact_could_turn(site: Sit
     assert await cached("api:call", "Route")  # no policy about it looks at a fact
     assert await cached("host:login", "Host")  # one does, and another allows it whatever that says
     assert not await cached("deployment:start", "Environment")  # an incident may be opened at any moment
+
+
+async def test_whoever_acts_for_a_person_has_not_shown_that_persons_factors(site: Site) -> None:
+    agent, alice = await site.enrolled("Service", "agent", "enforcement-points"), await Visitor(site).sign_in("alice")
+    sessions, tokens = site.app.identity.sessions, site.app.identity.tokens
+    await site.app.storage.write(lambda tx: sessions.show_factor(tx, alice.session.id, "totp", tx.now))
+    principal = site.app.identity.directory.principal(ALICE)
+    assert principal is not None
+
+    def issue(tx: Transaction) -> str:
+        issued = site.app.identity.credentials.issue(
+            tx,
+            Credential(
+                id=new_id("cred"), parent=alice.session.id, kind="access-token", principal=ALICE,
+                key=agent.thumbprint, issued=tx.now, expires=tx.now + timedelta(minutes=10), audience=URL,
+            ),
+        )  # fmt: skip
+        grant = Grant(
+            credential=issued.id, principal=principal, client="user:alice", audience=URL, key=agent.thumbprint,
+            proven=tx.now, issued=tx.now, expires=issued.expires, recorded=True, session=alice.session.id,
+            may_act="service:agent",
+        )  # fmt: skip
+        return tokens.mint(grant)
+
+    own = await site.app.storage.write(issue)
+    assert tokens.verify(own).session == alice.session.id
+    acting = agent.token
+    answer = await agent.exchange(own, subject_token_type=TOKEN_TYPE, actor_token=acting, actor_token_type=TOKEN_TYPE)
+    assert answer.status == 200, answer.body
+    found = tokens.verify(answer.json["access_token"])
+    assert (found.proof.principal.ref, found.session) == (ALICE, "")
+    assert "session" not in found.proof.claims
+    same = await agent.exchange(own, subject_token_type=TOKEN_TYPE)  # of the person itself, it stays in the session
+    assert tokens.verify(same.json["access_token"]).session == alice.session.id
