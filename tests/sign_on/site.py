@@ -43,7 +43,7 @@ class Site:
         sign_on.trust({})
         sign_on.trust(read_sign_on(self.files, provider_kinds()))
         sign_on.use_secrets(sign_on_secrets(self.app.settings.sign_on))
-        sign_on.use_provisioned(lambda _connection, _provisioner, _external: None)
+        sign_on.use_provisioned(self.app.provisioning.known_as)
         await self.entries()
         self._from = self.app.ledger.size
 

@@ -13,6 +13,7 @@ from everproof.identity.sign_on import Response
 from everproof.identity.sign_on.store import Link, end_link, links_of, put_link
 from everproof.kernel.errors import RefusedError
 from everproof.kernel.words import Ref
+from everproof.provisioning.records import Person
 from everproof.server.browser import NAME
 from tests.fakes import openid
 from tests.fakes.lying_provider import LyingProvider
@@ -256,6 +257,23 @@ async def test_provisioning_says_who_an_account_is(
     answer = await site.visitor().sign_on(provider, ada)
     assert answer.status_code == 401
     assert "linked with two" in answer.json()["detail"]
+
+
+async def test_whoever_is_provisioned_signs_on_until_they_are_not(
+    site: Site, provider: openid.Running, files: Files, ada: str
+) -> None:
+    """What sends people here by SCIM, and the provider that they sign on with, mean one account by one id."""
+    text, _, secret = files["example"]
+    site.trust(secret, example=text.replace("[groups.map]", 'provisioner = "okta"\n\n[groups.map]'))
+    people = site.app.provisioning.people
+    person = Person(user_name=f"{ada}@acme.example", external_id=ada)
+    kept = await site.app.storage.write(lambda tx: people.add(tx, "okta", person))
+    browser = site.visitor()
+    assert (await browser.sign_on(provider, ada)).status_code == 303
+    assert await browser.me() == kept.ref.id
+    await site.app.storage.write(lambda tx: people.change(tx, kept, msgspec.structs.replace(person, active=False)))
+    assert await browser.me() == ""
+    assert (await browser.sign_on(provider, ada)).status_code == 403
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
