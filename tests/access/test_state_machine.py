@@ -439,7 +439,7 @@ class AccessMachine(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=40, stateful_step_count=24, deadline=None, database=None, derandomize=True,
+    max_examples=30, stateful_step_count=24, deadline=None, database=None, derandomize=True,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 

@@ -55,7 +55,7 @@ def record() -> dict[str, str]:
         folder = Path(name)
         server = Server(folder / "state")
         try:
-            return _recorded(server, folder)
+            return recorded(server, folder)
         finally:
             server.stop()
 
@@ -67,7 +67,8 @@ def shape(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def _recorded(server: Server, folder: Path) -> dict[str, str]:
+def recorded(server: Server, folder: Path) -> dict[str, str]:
+    """As `record`, at a new server; the homes of both people are in ``folder``."""
     ada, dev = Home(folder / "ada", "ada"), Home(folder / "dev", "dev")
     _enrol(ada, server.link)
     link = json.loads(ada.everproof("identity", "invite", "--json").stdout)["link"]
