@@ -83,6 +83,9 @@ async def test_what_a_session_says(room: Room, clock: SettableClock) -> None:
     assert (facts["mfa_age"], facts["mfa_method"], facts["mfa_user_verified"]) == (60, "passkey", True)
     assert facts["factors_shown"] == ["passkey", "ssh-key", "totp"]
     assert facts["session_age"] == 180
+    stale = clock.now() - HOUR  # a provider that says when it was, long ago
+    await room.storage.write(lambda tx: room.sessions.show_factor(tx, session.id, "passkey", stale, {}))
+    assert room.facts(proof)["mfa_age"] == 60
     assert set(facts) <= SessionFacts.says
 
 

@@ -33,6 +33,8 @@ KEPT: Final = timedelta(days=30)
 """How long it is kept where a session that is over came from: addresses and browsers say much of a person."""
 
 MAX_TEXT: Final = 512
+MOST_AMR: Final = 32
+"""What is kept of a provider's words about how somebody was authenticated; honest ones say a handful."""
 SWEEP: Final = 1_000
 
 
@@ -91,6 +93,7 @@ class Sessions:
         said = {name: getattr(beginning, name) for name in Beginning.__struct_fields__}
         for name in ("acr", "provider_subject", "provider_session", "address", "agent"):
             said[name] = said[name][:MAX_TEXT]
+        said["amr"] = tuple(one[:MAX_TEXT] for one in beginning.amr[:MOST_AMR])
         said["factors"] = {method: min(at, tx.now) for method, at in beginning.factors.items()}
         session = Session(
             **said, id=issued.id, created=tx.now, seen=tx.now, expires=issued.expires,
@@ -116,11 +119,13 @@ class Sessions:
         kept = self._require(tx, id_)
         if of is not None and kept.session.principal != of:
             raise RefusedError("the session is somebody else's")
-        session = msgspec.structs.replace(
-            kept.session,
-            factors={**kept.session.factors, method: min(at, tx.now)},
-            strength={**kept.session.strength, method: dict(strength)},
-        )
+        session, at = kept.session, min(at, tx.now)
+        if method not in session.factors or at >= session.factors[method]:  # what was shown later is known already
+            session = msgspec.structs.replace(
+                session,
+                factors={**session.factors, method: at},
+                strength={**session.strength, method: dict(strength)},
+            )
         return self._write(tx, msgspec.structs.replace(kept, session=self._seen(session, tx.now)))
 
     def bind_key(self, tx: Transaction, id_: str, key: str, cookie: bytes) -> Session:
