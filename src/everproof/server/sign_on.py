@@ -25,7 +25,6 @@ from everproof.kernel.ids import new_id
 from everproof.kernel.words import MAIN_SPACE, Action, Entry, Ref, Resource
 from everproof.ledger import Ledger
 from everproof.server.browser import CLEARED, Browser, CrossSiteError, seen_from
-from everproof.server.console.page import HTML, page
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
 from everproof.storage import Storage, Transaction
@@ -37,6 +36,7 @@ OURSELVES: Final = Resource(
 )  # fmt: skip
 """What people sign in to who sign in here, and not to a client beyond."""
 
+HTML: Final = "text/html; charset=utf-8"
 LOGIN: Final = "/login"
 BACK_CHANNEL: Final = "/logout/backchannel/"
 LOGOUT: Final = "/logout"
@@ -293,6 +293,8 @@ def _leaving(title: str, link: str, address: str, cookie: str) -> Reply:
 
     Not a redirect: the policy of the page that sent the form lets it lead to this server alone (CSP ``form-action``).
     """
+    from everproof.server.console.page import page  # the pages look at the doors, and this one is a door
+
     reply = page("leaving.html", title=title, link=link, then=address)
     reply.cookies = [cookie]
     return reply
