@@ -219,6 +219,16 @@ async def test_downgrade_from_passkey_to_totp_where_policy_wants_a_passkey(house
     assert (await alice.post("/v1/factors/passkeys/options")).status in {401, 403}
 
 
+async def test_adding_a_factor_makes_a_session_no_stronger(house: House) -> None:
+    """Who has shown a code and adds a passkey has not shown that, and a new app does not take a passkey's place."""
+    alice, bob = await _with_app(house), await house.person("bob")
+    await alice.add_passkey(house.key())
+    assert alice.here.second_factor == "totp"
+    await bob.add_passkey(house.key())
+    await bob.add_totp()
+    assert bob.here.second_factor == "passkey"
+
+
 # ── recovery codes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -23,7 +23,7 @@ from everproof.identity.factors import (
 from everproof.identity.factors.totp import Drawn
 from everproof.identity.sessions import Session, Sessions
 from everproof.kernel.errors import NotFoundError
-from everproof.kernel.words import Action, Fact, Proof, Ref, Resource
+from everproof.kernel.words import Action, Attributes, Fact, Proof, Ref, Resource
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Route
@@ -217,9 +217,7 @@ class FactorsDoor:
             factor = self._factors.passkeys.settle(tx, person, name, made)
             if recovery is not None:
                 self._factors.recoveries.use(tx, recovery, factor, session.id)
-            strength = {"user_verified": made.registered.user_verified, "attested": bool(made.registered.root)}
-            backup = {"backed_up": made.registered.backed_up, "backup_eligible": made.registered.backup_eligible}
-            self._sessions.show_factor(tx, session.id, body.kind, tx.now, {**strength, **backup}, of=person)
+            self._shown_first(tx, session, body.kind, made.strength)
             return factor
 
         facts = await self._facts(proof, body.recovery)
@@ -252,7 +250,7 @@ class FactorsDoor:
             factor = self._factors.passwords.confirm(tx, shown)
             if recovery is not None:
                 self._factors.recoveries.use(tx, recovery, factor, session.id)
-            self._sessions.show_factor(tx, session.id, shown.method, tx.now, shown.strength, of=person)
+            self._shown_first(tx, session, shown.method, shown.strength)
             return factor
 
         facts = await self._facts(proof, body.recovery)
@@ -301,6 +299,11 @@ class FactorsDoor:
         if kind != "recovery-codes":
             self._factors.require_room(held)
         return proof, session, self._factors.resource(person, person, held, kind=kind)
+
+    def _shown_first(self, tx: Transaction, session: Session, method: Method, strength: Attributes) -> None:
+        """Whoever adds their first factor has shown it. Any other session is no more than what was shown in it."""
+        if session.second_factor is None:
+            self._sessions.show_factor(tx, session.id, method, tx.now, strength, of=session.principal)
 
     async def _held(self, person: Ref) -> Held:
         if person.type != "User":

@@ -51,6 +51,17 @@ class Enrolling(msgspec.Struct, frozen=True):
     transports: tuple[str, ...]
     challenge: Challenge
 
+    @property
+    def strength(self) -> dict[str, bool]:
+        """How it was shown, by being made."""
+        new = self.registered
+        return {
+            "user_verified": new.user_verified,
+            "backed_up": new.backed_up,
+            "backup_eligible": new.backup_eligible,
+            "attested": bool(new.root),
+        }
+
 
 class Shown(msgspec.Struct, frozen=True):
     """A passkey or security key that was shown. ``copied``: its count does not follow what it was, so there are two."""
