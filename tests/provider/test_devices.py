@@ -1,5 +1,6 @@
 """Devices without a browser, and what stands against abusing their codes."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -89,6 +90,15 @@ async def test_a_guessed_code(site: Site, alice: Person) -> None:
     site.clock.advance(timedelta(minutes=11))
     later = await begin(site)
     assert (await (await site.enter(alice.id)).send("GET", f"/v1/device/{later['user_code']}")).status == 200
+
+
+async def test_many_guesses_at_once(site: Site, alice: Person) -> None:
+    asked = await begin(site)
+    tried = [alice.send("GET", f"/v1/device/BCDF-GH{a}{b}") for a in "BCDF" for b in "GHJK"]
+    statuses = [one.status for one in await asyncio.gather(*tried)]
+    assert statuses.count(404) == devices.MISSES
+    assert statuses.count(429) == len(tried) - devices.MISSES
+    assert (await alice.send("GET", f"/v1/device/{asked['user_code']}")).status == 429
 
 
 async def test_codes_have_no_vowels_and_are_hard_to_guess(site: Site) -> None:

@@ -6,7 +6,6 @@ someone sent. Codes are short, so guessing is bounded for each person who guesse
 
 import re
 import secrets
-from collections import deque
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
@@ -18,8 +17,9 @@ from everproof.identity.provider.clients import Client
 from everproof.identity.provider.codes import hashed, secret
 from everproof.identity.provider.errors import DeviceError, InvalidGrantError
 from everproof.kernel.canonical import encode
-from everproof.kernel.clock import Clock, from_milliseconds, milliseconds
+from everproof.kernel.clock import from_milliseconds, milliseconds
 from everproof.kernel.errors import Error, NotFoundError, RefusedError, UnavailableError
+from everproof.kernel.ids import new_id
 from everproof.kernel.words import Ref
 from everproof.storage import Transaction
 
@@ -165,32 +165,21 @@ def answer(tx: Transaction, waiting: Waiting, *, session: str | None) -> None:
     store.change_device(tx, waiting.hash, state="approved" if session else "refused", session=session)
 
 
-class Guesses:
-    """Counts wrong codes, in memory: a process that was started anew begins to count anew."""
+def guess(tx: Transaction, text: str, who: Ref) -> Waiting | TooManyGuessesError | NotFoundError:
+    """The request that waits under the code that ``who`` has typed; what to tell them where there is none.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._all: deque[tuple[datetime, Ref]] = deque()
-
-    def find(self, connection: Any, text: str, who: Ref) -> Waiting:
-        """The request that waits under the code that ``who`` has typed.
-
-        Raises:
-            TooManyGuessesError: too many were wrong.
-            NotFoundError: there is none.
-        """
-        now = self._clock.now()
-        while self._all and self._all[0][0] <= now - WITHIN:
-            self._all.popleft()
-        own = sum(one == who for _, one in self._all)
-        if own >= MISSES or len(self._all) >= MISSES_OF_ALL:
-            raise TooManyGuessesError
-        code = typed(text)
-        row = None if code is None else store.find_user_code(connection, code)
-        if row is None or row.state != "waiting" or from_milliseconds(row.expires) <= now:
-            self._all.append((now, who))
-            raise NotFoundError("no device waits under this code", todo="look at the device again")
-        return _waiting(row)
+    It is returned, since a wrong code is written down; and written in the one thread that writes, so that nobody tries
+    many at once.
+    """
+    own = store.count_guesses(tx.connection, tx.now, user=who.id)
+    if own >= MISSES or store.count_guesses(tx.connection, tx.now) >= MISSES_OF_ALL:
+        return TooManyGuessesError()
+    code = typed(text)
+    row = None if code is None else store.find_user_code(tx.connection, code)
+    if row is None or row.state != "waiting" or from_milliseconds(row.expires) <= tx.now:
+        store.insert_guess(tx, id=new_id("evt"), user=who.id, expires=milliseconds(tx.now + WITHIN))
+        return NotFoundError("no device waits under this code", todo="look at the device again")
+    return _waiting(row)
 
 
 def _waiting(row: Row[Any]) -> Waiting:

@@ -5,7 +5,6 @@ from everproof.identity.outbound import Outbound
 from everproof.identity.provider import store
 from everproof.identity.provider.authentication import ClientAuthentication
 from everproof.identity.provider.clients import Clients
-from everproof.identity.provider.devices import Guesses
 from everproof.identity.provider.issuing import Issuing
 from everproof.identity.provider.resuming import Resuming
 from everproof.identity.provider.sign_ins import SignIns
@@ -38,7 +37,6 @@ class Provider:
         self.authentication = ClientAuthentication(self.clients, assertions)
         self.tokens = ProviderTokens(signing, identity.tokens, clock, issuer=issuer)
         self.resuming = Resuming(clock, signing.derived("everproof/provider/seen/v1"))
-        self.guesses = Guesses(clock)
         self.sign_ins = SignIns(
             storage,
             work,

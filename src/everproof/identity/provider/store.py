@@ -108,6 +108,16 @@ devices: Final = Table(
 )
 """``pace`` is how many seconds lie between two questions of the device at least."""
 
+guesses: Final = Table(
+    "provider_guesses",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("user", String(512), nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index("provider_guesses_expires", "expires"),
+)
+"""Wrong codes that were typed, for as long as they count."""
+
 renewals: Final = Table(
     "provider_renewals",
     metadata,
@@ -268,6 +278,17 @@ def count_devices(connection: Connection, now: datetime, *, address: str | None 
     return connection.scalar(found if address is None else found.where(devices.c.address == address)) or 0
 
 
+def insert_guess(tx: Transaction, **values: Any) -> None:
+    """Note a wrong code."""
+    tx.connection.execute(insert(guesses).values(**values))
+
+
+def count_guesses(connection: Connection, now: datetime, *, user: str | None = None) -> int:
+    """How many wrong codes count, of all or of one person."""
+    found = select(func.count()).select_from(guesses).where(guesses.c.expires > milliseconds(now))
+    return connection.scalar(found if user is None else found.where(guesses.c.user == user)) or 0
+
+
 def insert_renewal(tx: Transaction, **values: Any) -> None:
     """Put the refresh tokens of a session on record."""
     tx.connection.execute(insert(renewals).values(previous=None, **values))
@@ -291,5 +312,5 @@ def remove_renewal(tx: Transaction, session: str) -> None:
 def forget(tx: Transaction) -> None:
     """Remove what is over."""
     now = milliseconds(tx.now)
-    for table in (codes, pushed, questions, sign_ins, devices, renewals):
+    for table in (codes, pushed, questions, sign_ins, devices, guesses, renewals):
         tx.connection.execute(delete(table).where(table.c.expires < now))

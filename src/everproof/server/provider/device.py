@@ -1,6 +1,5 @@
 """Devices without a browser (RFC 8628): they ask here, and their users answer at `/device`, which the console draws."""
 
-import asyncio
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -191,15 +190,13 @@ class DeviceDoor:
         return session
 
     async def _waiting(self, proof: Proof, user_code: str) -> tuple[Waiting, Client]:
-        waiting = await asyncio.to_thread(self._find, proof, user_code)
+        waiting = await self._storage.write(lambda tx: devices.guess(tx, user_code, proof.principal.ref))
+        if not isinstance(waiting, Waiting):
+            raise waiting
         client = self._provider.clients.find(waiting.request.client)
         if client is None:
             raise NotFoundError("the client is known no more")
         return waiting, client
-
-    def _find(self, proof: Proof, user_code: str) -> Waiting:
-        with self._storage.reading() as connection:
-            return self._provider.guesses.find(connection, user_code, proof.principal.ref)
 
     def _key(self, proof: str | None) -> str:
         return self._dpop.verify(proof or "", method="POST", url=self._issuer + DEVICE)

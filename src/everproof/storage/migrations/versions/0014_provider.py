@@ -74,6 +74,13 @@ def upgrade() -> None:
     )
     op.create_index("provider_devices_expires", "provider_devices", ["expires"])
     op.create_table(
+        "provider_guesses",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("user", sa.String(512), nullable=False),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+    )
+    op.create_index("provider_guesses_expires", "provider_guesses", ["expires"])
+    op.create_table(
         "provider_renewals",
         sa.Column("session", sa.String(64), primary_key=True),
         sa.Column("client", sa.String(64), nullable=False),
