@@ -80,15 +80,12 @@ def recovery_codes(*, as_json: Json = False) -> None:
 
 @add.command()
 def passkey() -> None:
-    """Add a passkey or a security key, at a browser."""
-    import webbrowser
-
+    """Add a passkey or a security key, at a browser that this session signs in."""
     from everproof.cli.client import connect
+    from everproof.cli.open import handover, show_link
 
-    address = f"{connect().session.server}{PATH.removeprefix('/v1')}"
-    print(f"add it at {address}")
-    if sys.stdout.isatty():
-        webbrowser.open(address)
+    link, _ = handover(connect(), PATH.removeprefix("/v1"))
+    show_link(link)
 
 
 @app.command()

@@ -8,6 +8,7 @@ FAMILIES: Final = {
     "init": "Write an observing .everproof/ for this repository.",
     "doctor": "Look for what is wrong, and say how to mend it.",
     "login": "Prove who you are with the SSH key you sign commits with.",
+    "open": "Open the pages in a browser, signed in as you.",
     "sessions": "See where you are signed in, and sign out.",
     "step-up": "Show a second factor in your session.",
     "factors": "Your passkeys, apps and recovery codes; recover what is lost.",

@@ -6,7 +6,7 @@ from everproof import __version__
 from everproof.app import Everproof
 from everproof.identity.vouching import vouched
 from everproof.integrations.scim_dialects import scim_dialects
-from everproof.server import authzen, oauth, scim, sign_on
+from everproof.server import authzen, handover, oauth, scim, sign_on
 from everproof.server.access import AccessDoor
 from everproof.server.authzen import AuthZEN
 from everproof.server.authzen_candidates import Candidates
@@ -16,13 +16,14 @@ from everproof.server.break_glass import BreakGlassDoor
 from everproof.server.browser import Browser
 from everproof.server.caller import Callers
 from everproof.server.changes import ChangesDoor
-from everproof.server.console import Console
+from everproof.server.console.console import Console
 from everproof.server.contain import ContainDoor
 from everproof.server.entrance import Entrance
 from everproof.server.factors import FactorsDoor
 from everproof.server.gateway import GatewayDoor
 from everproof.server.git.door import GitDoor
 from everproof.server.git.routes import routes as git_routes
+from everproof.server.handover import HandoverDoor
 from everproof.server.health import Health
 from everproof.server.http import Application, BareRoute, Route
 from everproof.server.identity import IdentityDoor
@@ -152,6 +153,15 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *FactorsDoor(app.authorizer, app.factors, identity.sessions, callers).routes(),
         *RecoveriesDoor(app.authorizer, app.factors, callers).routes(),
         *stepping_up.routes(),
+        *HandoverDoor(
+            app.authorizer,
+            identity,
+            callers,
+            browser,
+            clock,
+            issuer=settings.issuer,
+            key=app.signing.derived(handover.KEY),
+        ).routes(),
         *SignOnDoor(app.authorizer, identity, browser, app.ledger, app.storage, issuer=settings.issuer).routes(),
         *policy.routes(),
         *WorkDoor(app.work, app.authorizer, callers, app.storage).routes(),

@@ -1,5 +1,4 @@
-"""The pages: what people use in a browser. They decide nothing; what they do, the doors of the same name do."""
+"""The pages: what people use in a browser. They decide nothing; what they do, the doors of the same name do.
 
-from everproof.server.console.console import Console
-
-__all__ = ["Console"]
+Put together in `console`. The frame of a page, and where one may go on to, other doors use too, so this names nothing.
+"""

@@ -9,6 +9,9 @@ from everproof.kernel.errors import InputError
 HOME: Final = "/access"
 """Where whoever asked for nothing in particular arrives."""
 
+FROM_TERMINAL: Final = "/from-terminal"
+"""What a terminal opens to sign a browser in."""
+
 MAX_NEXT: Final = 4096
 """Characters: an authorization request of a client with long parameters is among the honest ones."""
 

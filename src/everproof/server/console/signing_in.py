@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from everproof.server.console.page import HTML, see_other
-from everproof.server.console.paths import HOME, ours, with_next
+from everproof.server.console.paths import FROM_TERMINAL, HOME, ours, with_next
 from everproof.server.console.visitors import LOGIN, RESUME, Visitors
 from everproof.server.http import Call, Reply, Route
 
@@ -48,6 +48,7 @@ class SigningInPages:
             Route("GET", "/", self.home, **public),
             Route("GET", LOGIN, self.login, **public),
             Route("GET", ENROL, self.enrol, **public),
+            Route("GET", FROM_TERMINAL, self.from_terminal, **public),
             Route("GET", CONTINUE, self.go_on, **public),
             Route("GET", RESUME, self.resume, **public),
         ]
@@ -67,7 +68,7 @@ class SigningInPages:
             providers=self._providers(),
             next="" if then == HOME else then,
             anew=query.max_age == "0",
-            command=f"everproof login --server {shlex.quote(self._visitors.issuer)}",
+            command=f"everproof login --server {shlex.quote(self._visitors.issuer)}\neverproof open /factors",
         )
 
     async def enrol(self, call: Call) -> Reply:
@@ -76,6 +77,10 @@ class SigningInPages:
         The link's secret stands behind the ``#`` of the address, so no server is sent it.
         """
         return self._visitors.show(call.scope, "enrol.html", who="", providers=self._providers())
+
+    async def from_terminal(self, call: Call, query: NextQuery) -> Reply:
+        """What a terminal opens to sign a browser in; the link's secret stands behind the ``#``."""
+        return self._visitors.show(call.scope, "from_terminal.html", next=ours(query.next))
 
     async def go_on(self, call: Call, query: NextQuery) -> Reply:
         """Go on to another page as by a link: forms may not lead where that page leads in its turn."""

@@ -12,7 +12,7 @@ if (place && name && able) {
   place.hidden = false;
   for (const button of place.querySelectorAll("button")) {
     const kind = button.dataset.kind ?? "passkey";
-    press(button, find("[data-said]"), async () => {
+    press(button, find("[data-said]"), "Waiting for your authenticator …", async () => {
       const { options } = await ask("POST", "/v1/factors/passkeys/options", { kind });
       const credential = await make(options);
       const chosen = name.value.trim() || (kind === "passkey" ? "passkey" : "security key");

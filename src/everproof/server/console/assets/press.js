@@ -7,9 +7,10 @@ import { said } from "./passkeys.js";
 /**
  * @param {HTMLElement} button
  * @param {HTMLElement | null} status where the outcome is said; a live region
+ * @param {string} meanwhile what is said until then
  * @param {() => Promise<void>} act
  */
-export function press(button, status, act) {
+export function press(button, status, meanwhile, act) {
   let busy = false;
   button.addEventListener("click", async (event) => {
     event.preventDefault();
@@ -18,7 +19,7 @@ export function press(button, status, act) {
     }
     busy = true;
     button.setAttribute("aria-disabled", "true");
-    tell(status, "Waiting for your passkey …", false);
+    tell(status, meanwhile, false);
     try {
       await act();
       tell(status, "Done.", false);

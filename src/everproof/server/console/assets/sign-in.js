@@ -11,7 +11,7 @@ const status = find("[data-said]");
 
 if (place && button && able) {
   place.hidden = false;
-  press(button, status, async () => {
+  press(button, status, "Waiting for your passkey …", async () => {
     const asked = await ask("POST", "/v1/login/passkey/options", {});
     const credential = await show(asked.options);
     await ask("POST", "/v1/login/passkey", { credential });

@@ -12,7 +12,7 @@ const status = find("[data-said]");
 if (place && button && able) {
   place.hidden = false;
   const session = place.dataset.session || undefined;
-  press(button, status, async () => {
+  press(button, status, "Waiting for your passkey …", async () => {
     const asked = await ask("POST", "/v1/step-up/options", session ? { session } : {});
     const credential = await show(asked.options);
     await ask("POST", "/v1/step-up", { ...(session ? { session } : {}), method: "passkey", credential });
