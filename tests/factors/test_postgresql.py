@@ -1,10 +1,10 @@
-"""The same on PostgreSQL: every statement of the two stores once."""
+"""The same on PostgreSQL: every statement of the two stores once, and notices as they are sent."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.conftest import SettableClock
-from tests.factors.house import Heard, opened
+from tests.factors.house import opened
 from tests.fakes.authenticator import Lies
 from tests.postgres import PostgreSQL
 
@@ -15,7 +15,6 @@ async def test_factors_and_a_recovery_on_postgresql(postgresql: PostgreSQL, tmp_
     clock = SettableClock()
     clock.time = datetime.now(UTC)
     house = opened(tmp_path, clock, database=postgresql.fresh())
-    house.app.factors.telling._notices = Heard()
     await house.app.start()
     try:
         alice, key = await house.person("alice"), house.key()
