@@ -55,6 +55,8 @@ async def test_two_halves_open_for_an_hour_what_the_kit_is_for_and_everyone_hear
     assert (proof.principal.ref, proof.key) == (Ref("User", "rob"), KEY)
     login = Resource(ref=WEB, parents=(MAIN_SPACE,))
     assert isinstance(await house.app.authorizer.authorize(proof, LOGIN, login), Allowed)
+    assert not await house.may("rob", LOGIN, WEB)  # in another session of theirs
+    assert not await house.may("ruth", LOGIN, WEB)
     beyond = await house.app.authorizer.authorize(proof, Action("deployment:start"), login)
     assert isinstance(beyond, Denied)
     assert "scope" in beyond.reason

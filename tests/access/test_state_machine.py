@@ -110,7 +110,10 @@ class Oracle:
 
     def is_busy(self, now: datetime) -> bool:
         """Whether there is anything that what befalls people, policies or time could change."""
-        return any(one.approvals and self.is_open(one, now) for one in self.requests) or bool(self.grants)
+        return bool(self.half_approved(now) or self.grants)
+
+    def half_approved(self, now: datetime) -> list[Asked]:
+        return [one for one in self.requests if one.approvals and self.is_open(one, now)]
 
     def may_ask(self, who: str, resource: Ref) -> bool:
         return resource == PRODUCTION or "developers" in self.groups[who]
@@ -302,6 +305,21 @@ class AccessMachine(RuleBasedStateMachine):
                 assert {one.id for one in grant.approvers} == counting
                 oracle.grants.append(Given(grant.id, asked, self.now + lasting, counting))
 
+    @precondition(lambda self: self.oracle.half_approved(self.now))
+    @rule(data=st.data(), how=st.sampled_from(("disable", "move", "end_session", "nothing")))
+    def approver_falls_and_others_go_on(self, data: st.DataObject, how: str) -> None:
+        asked = data.draw(st.sampled_from(self.oracle.half_approved(self.now)))
+        first = min(asked.approvals)
+        if how == "disable":
+            self.disable(first)
+        elif how == "move":
+            self.move(first, stays=False)
+        elif how == "end_session":
+            self.end_session(first)
+        for one in data.draw(st.permutations(("rob", "ruth", "ada", "grace")))[:2]:
+            if asked.open and (proof := self.proof(one)) is not None:
+                self.answered(asked, [(one, proof, True)])
+
     @precondition(lambda self: len(self.oracle.requests) > 1)
     @rule(data=st.data(), who=st.sampled_from(ANSWERERS))
     def refuse(self, data: st.DataObject, who: str) -> None:
@@ -368,7 +386,7 @@ class AccessMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.oracle.is_busy(self.now))
     @rule(who=st.sampled_from(tuple(GROUPS)), stays=st.booleans())
     def move(self, who: str, stays: bool) -> None:
-        groups = GROUPS[who] if stays else ()
+        groups = GROUPS.get(who, houses.PEOPLE[who]) if stays else ()
         self.run(self.write(lambda tx: roster.set_groups(tx, Ref("User", who), groups)))
         self.oracle.groups[who] = set(groups)
 

@@ -39,7 +39,11 @@ class AccessFacts:
             incident = self._incidents.current()
             return () if incident is None else (Fact("incident", incident.id, incident.opened, self.name),)
         found: list[Fact] = []
-        mine = [one for one in self._grants.of(principal.ref, at) if fits(one, action, resource)]
+        mine = [
+            one
+            for one in self._grants.of(principal.ref, at)
+            if fits(one, action, resource) and (not one.break_glass or _is_opened_by(one, proof))
+        ]
         if mine:
             # Of several, the one that most people stand behind, and of these the one that lasts longest.
             best = max(mine, key=lambda one: (not one.break_glass, len(one.approvers), one.expires))
@@ -61,6 +65,11 @@ class AccessFacts:
         if on_call and not on_call.isdisjoint(principal.parents):
             found.append(Fact("on_call", True, at, self.name))
         return found
+
+
+def _is_opened_by(grant: GrantRecord, proof: Proof) -> bool:
+    """Whether this is the session that break-glass opened, and none of its person's others; or a word about them."""
+    return proof.credential == grant.id or proof.vouched_by is not None
 
 
 def fits(grant: GrantRecord, action: Action, resource: Resource) -> bool:
