@@ -100,7 +100,10 @@ def test_a_command_asks_for_a_factor_and_goes_on_and_sessions_are_seen_and_ended
     assert len(sessions(ada)) == 2
     ended = ada.everproof("sessions", "end", str(begun[0]["id"]))
     assert ended.returncode == 0, ended.stderr
-    assert len(sessions(ada)) == 1
+    table = ada.everproof("sessions", "list").stdout
+    assert table.startswith("SESSION")
+    assert table.count("\n") == 2
+    assert "this one" in table
     assert ada.everproof("sessions", "end", "cred_nobody").returncode == 2
     assert ada.everproof("sessions", "end", "current").returncode == 0
     over = ada.everproof("sessions", "list")
