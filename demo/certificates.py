@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from tests.pki import Leaf, TrustDomain
 
-from demo.attacks import not_given
 from demo.house import House
 from demo.jobs import OK, Answer
+from demo.refusing import not_given
 from demo.stage import expect, scene
 from demo.world import EVERPROOF
 

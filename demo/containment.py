@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from demo.attacks import not_given, refused
 from demo.house import House
 from demo.jobs import OK, TOKEN_EXCHANGE, Job
+from demo.refusing import not_given, refused
 from demo.stage import expect, scene
 from demo.world import EVERPROOF
 

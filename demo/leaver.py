@@ -2,10 +2,10 @@
 
 import time
 
-from demo.attacks import refused
 from demo.company import Visitor
 from demo.house import House
 from demo.people import PATIENCE, PRODUCTION, SECONDS, START, may, visitor, why_not
+from demo.refusing import refused
 from demo.stage import expect, scene
 from demo.world import EVERPROOF, Daemon, run
 

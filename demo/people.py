@@ -14,10 +14,10 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from demo.attacks import not_given
 from demo.company import CALLBACK, Visitor
 from demo.house import House
 from demo.jobs import OK, Answer
+from demo.refusing import not_given
 from demo.stage import expect, scene
 from demo.world import EVERPROOF, Daemon
 

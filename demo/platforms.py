@@ -5,9 +5,9 @@ import urllib.error
 import urllib.request
 from ssl import create_default_context
 
-from demo.attacks import not_given
 from demo.house import House
 from demo.jobs import OK, Job
+from demo.refusing import not_given
 from demo.stage import expect, scene
 
 END_SECONDS = 10

@@ -2,8 +2,8 @@
 
 import json
 
-from demo.attacks import refused
 from demo.house import House
+from demo.refusing import refused
 from demo.stage import expect, scene
 from demo.world import EVERPROOF, Failed
 
