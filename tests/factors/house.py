@@ -154,9 +154,11 @@ class Heard:
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
+        self.reaches = True
 
-    def send(self, _tx: Transaction, notice: Any) -> None:
+    def send(self, _tx: Transaction, notice: Any) -> tuple[str, ...]:
         self.sent.append(notice)
+        return ("job_x",) if self.reaches else ()
 
 
 def opened(folder: Path, clock: SettableClock, *, database: str = "") -> House:

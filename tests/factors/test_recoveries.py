@@ -1,6 +1,7 @@
 """How people who have lost their factors come to one again, and how nobody else does."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,25 @@ async def test_recovery_of_a_disabled_person(house: House) -> None:
     ada = await _administrator(house)
     await house.app.storage.write(lambda tx: roster.disable(tx, alice.ref, "left"))
     assert (await ada.post(RECOVERIES, person=alice.ref.id)).status == 404
+
+
+async def test_recovery_that_its_owner_cannot_hear_of(house: House) -> None:
+    """A thief who waits for three days where no channel reaches the owner."""
+    alice = await _lost(house)
+    heard: Any = house.app.factors.telling._notices
+    heard.reaches = False
+    try:
+        begun = (await alice.post(RECOVERIES)).json
+    finally:
+        heard.reaches = True
+    assert begun["recovery"]["told"] is False
+    house.clock.advance(timedelta(hours=73))
+    house.app.work.wake()
+    await house.app.work.idle()
+    assert await _add(await house.signed_in(alice.ref), begun["ticket"]) in {401, 403}
+    for ada in (await _administrator(house), await _administrator(house)):
+        assert (await ada.post(f"{RECOVERIES}/{begun['recovery']['id']}/vouch")).status == 200
+    assert await _add(await house.signed_in(alice.ref), begun["ticket"]) == 201
 
 
 async def test_recovery_begun_twice(house: House) -> None:

@@ -210,9 +210,11 @@ def _told(one: dict[str, Any]) -> str:
 
 def _told_begun(begun: dict[str, Any]) -> str:
     recovery = begun["recovery"]
+    waits = f"good from {_at(recovery['good_from'])} UTC on, or as soon as enough people vouch:"
+    alone = "good as soon as enough people vouch; no channel reaches the owner, so time alone does nothing:"
     return (
         f"{_told(recovery)}\n\nticket: {printable(begun['ticket'])}\n"
-        f"good from {_at(recovery['good_from'])} UTC on, or as soon as enough people vouch:\n"
+        f"{waits if recovery['told'] else alone}\n"
         f"  everproof factors vouch {recovery['id']}\n"
         "then, soon after signing in: everproof factors add totp --recovery TICKET"
     )

@@ -24,7 +24,7 @@ Reason = Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A recovery. ``good_from`` is when waiting alone makes it good."""
+    """A recovery. ``good_from`` is when waiting alone makes it good, if the person could be ``told`` of it."""
 
     id: str
     person: Ref
@@ -34,6 +34,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     good_from: datetime
     ends: datetime
     reason: str
+    told: bool
     vouched_by: tuple[Ref, ...]
 
 

@@ -71,7 +71,8 @@ class Factor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Recovery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A recovery: how a person without a factor comes to one again. ``good_from`` is when waiting alone makes it good.
 
-    ``asked_by`` may be the person; ``vouched_by`` never has them in it.
+    Waiting makes nothing good of which the person could not be ``told``. ``asked_by`` may be the person;
+    ``vouched_by`` never has them in it.
     """
 
     id: str
@@ -84,10 +85,11 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     vouched_by: tuple[Ref, ...] = ()
     job: str = ""
+    told: bool = True
 
     def is_good(self, now: datetime) -> bool:
         """Whether it lets its person add a factor at ``now``."""
-        waited = self.state == "asked" and now >= self.good_from
+        waited = self.state == "asked" and self.told and now >= self.good_from
         return now < self.ends and (waited or self.state == "good")
 
 

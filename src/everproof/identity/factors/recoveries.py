@@ -1,15 +1,15 @@
 """How a person who has lost their factors comes to one again: two other people vouch for them, or time passes.
 
 Whoever asks is given a ticket at once, which is worth nothing until then. The owner hears at once and can stop it, from
-any session of theirs. When it is good, the ticket adds one factor, in a session of the person's own that is fresh; all
-others end with it, and so do their other sessions.
+any session of theirs; where no channel reaches them, time alone makes nothing good. When it is good, the ticket adds
+one factor, in a session of the person's own that is fresh; all others end with it, and so do their other sessions.
 """
 
 import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -94,20 +94,15 @@ class Recoveries:
         ticket = secrets.token_bytes(_TICKET_BYTES)
         good_from = tx.now + timedelta(hours=self.rules.wait_hours)
         id_ = new_id("rcv")
-        job = self._work.enqueue(tx, VERB, {"recovery": id_}, key=f"{VERB}.{id_}", after=good_from, about=person)
+        told = self._tell_begun(tx, id_, person, by, good_from)
+        job = ""
+        if told:
+            job = self._work.enqueue(tx, VERB, {"recovery": id_}, key=f"{VERB}.{id_}", after=good_from, about=person)
         recovery = Recovery(
             id=id_, person=person, state="asked", asked_by=by, asked=tx.now, good_from=good_from,
-            ends=good_from + LASTS, reason=shown_name(reason.strip()[:200], place="reason"), job=job,
+            ends=good_from + LASTS, reason=shown_name(reason.strip()[:200], place="reason"), job=job, told=told,
         )  # fmt: skip
         recovery_store.add(tx, recovery, _hash(ticket))
-        who = "Somebody who was signed in as you" if by == person else str(by)
-        self._telling.owner(
-            tx, person, "A recovery of your account was begun",
-            f"{who} says that you have lost your factors. Unless it is stopped, a new one can be added from "
-            f"{good_from:%Y-%m-%d %H:%M} UTC on, or as soon as {self.rules.people} people vouch for you.\n"
-            f"To stop it: everproof factors stop {id_}",
-            link=PAGE,
-        )  # fmt: skip
         self._telling.others(
             tx, [Ref("Group", ADMINISTRATORS)], f"{person} asks for a recovery",
             f"{by} says that {person} has lost their factors. If you know that it is they who ask, and have spoken to "
@@ -115,6 +110,17 @@ class Recoveries:
         )  # fmt: skip
         self._telling.event(tx, person, "recovery-begun", recovery=id_, by=str(by))
         return Begun(recovery, b64url(ticket))
+
+    def _tell_begun(self, tx: Transaction, id_: str, person: Ref, by: Ref, good_from: datetime) -> bool:
+        """Tell the person, who may know nothing of it; whether there is a channel that reaches them."""
+        who = "Somebody who was signed in as you" if by == person else str(by)
+        return self._telling.owner(
+            tx, person, "A recovery of your account was begun",
+            f"{who} says that you have lost your factors. Unless it is stopped, a new one can be added from "
+            f"{good_from:%Y-%m-%d %H:%M} UTC on, or as soon as {self.rules.people} people vouch for you.\n"
+            f"To stop it: everproof factors stop {id_}",
+            link=PAGE,
+        )  # fmt: skip
 
     def vouch(self, tx: Transaction, id_: str, by: Ref) -> Recovery:
         """Vouch for whoever asked; with enough who do, the recovery is good.
@@ -188,7 +194,7 @@ class Recoveries:
             raise RefusedError("this ticket is not good, or not yet", place="recovery")
         vouch = [one for one in found.vouched_by if not _is_out(tx, one)]
         # Made good by people who are out since then, it is worth what the time that has passed is worth.
-        if len(vouch) < self.rules.people and tx.now < found.good_from:
+        if len(vouch) < self.rules.people and (tx.now < found.good_from or not found.told):
             raise RefusedError("somebody who vouched is disabled or contained since", place="recovery")
         return found
 
@@ -247,7 +253,7 @@ class Recoveries:
         return _found(recovery_store.find(tx.connection, id_), id_)
 
     def _stop_waiting(self, tx: Transaction, recovery: Recovery) -> None:
-        if recovery.state == "asked" and tx.now < recovery.good_from:
+        if recovery.job and tx.now < recovery.good_from:
             with contextlib.suppress(
                 ConflictError, NotFoundError
             ):  # it runs, and will find that there is nothing to do

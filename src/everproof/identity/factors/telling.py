@@ -24,8 +24,8 @@ _ASIDE: Final = "If this was not you, open your factors and remove what is not y
 class Notices(Protocol):
     """Sends notices."""
 
-    def send(self, tx: Transaction, notice: Notice) -> object:
-        """Put a notice on its way within ``tx``."""
+    def send(self, tx: Transaction, notice: Notice) -> tuple[str, ...]:
+        """Put a notice on its way within ``tx``; the jobs that deliver it, none where no channel reaches anyone."""
         ...
 
 
@@ -62,9 +62,10 @@ class Telling:
         body = msgspec.Raw(encode({"event": event, "person": str(person), **said}))
         self._ledger.append(tx, Entry(id=new_id("ent"), at=tx.now, kind=EVENT_KIND, about=person, body=body))
 
-    def owner(self, tx: Transaction, person: Ref, subject: str, text: str, *, link: str = PAGE) -> None:
-        """Tell the person."""
-        self._notices.send(tx, Notice(to=(person,), subject=subject, text=f"{text}\n\n{_ASIDE}", link=link))
+    def owner(self, tx: Transaction, person: Ref, subject: str, text: str, *, link: str = PAGE) -> bool:
+        """Tell the person; whether there is a channel that reaches them."""
+        jobs = self._notices.send(tx, Notice(to=(person,), subject=subject, text=f"{text}\n\n{_ASIDE}", link=link))
+        return bool(jobs)
 
     def others(self, tx: Transaction, to: Iterable[Ref], subject: str, text: str, *, link: str = "") -> None:
         """Tell somebody else."""
