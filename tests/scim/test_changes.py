@@ -4,10 +4,12 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from everproof.identity import roster
 from everproof.identity.records import Credential
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import Ref
-from tests.scim.conftest import ENTERPRISE, GROUP, PATCH, USER, Site
+from tests.scim.conftest import ENTERPRISE, GROUP, PATCH, URL, USER, Site
+from tests.server.client import Client
 
 BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
@@ -189,15 +191,31 @@ async def test_who_leaves_loses_everything_and_whoever_comes_back_gets_none_of_i
 
 
 async def test_whom_an_administrator_disabled_no_directory_brings_back(quick: Site) -> None:
-    from everproof.identity import roster
-
-    corp = await quick.directory()
-    made = await corp.create("a@example.com", active=True)
-    ref = Ref("User", "a@example.com")
-    await quick.app.storage.write(lambda tx: roster.disable(tx, ref, "disabled"))
-    place = f"/Users/{made['id']}"
-    assert (await corp.get(place))["active"] is False
+    corp, directory = await quick.directory(), quick.app.identity.directory
+    first = await corp.create("a@example.com", active=True)
+    later = await corp.create("b@example.com", active=False)
+    places = [f"/Users/{one['id']}" for one in (first, later)]
+    for name in ("a@example.com", "b@example.com"):  # also of somebody whom the directory has let go before
+        await quick.app.storage.write(lambda tx, name=name: roster.disable(tx, Ref("User", name), "disabled"))
+    assert [(await corp.get(place))["active"] for place in places] == [False, False]
     for value in (False, True):
-        answer = await corp.patch(place, {"op": "replace", "path": "active", "value": value})
-        assert (answer.status, answer.json["active"]) == (200, False)
-    assert quick.app.identity.directory.principal(ref) is None
+        for place in places:
+            answer = await corp.patch(place, {"op": "replace", "path": "active", "value": value})
+            assert (answer.status, answer.json["active"]) == (200, False)
+    assert directory.principal(Ref("User", "a@example.com")) is None
+    assert directory.principal(Ref("User", "b@example.com")) is None
+
+
+async def test_a_person_sees_what_is_said_of_them_and_changes_none_of_it(quick: Site) -> None:
+    corp = await quick.directory()
+    made = await corp.create("a@example.com", title="Head")
+    client = Client(quick.doors, URL, quick.clock)
+    await quick.app.storage.write(lambda tx: roster.add_client_key(tx, Ref("User", "a@example.com"), client.jwk))
+    assert (await client.credentials("user:a@example.com")).status == 200
+    mine = await client.send("GET", "/scim/v2/Me")
+    assert (mine.status, mine.json["id"], mine.json["title"]) == (200, made["id"], "Head")
+    for method in ("PUT", "PATCH", "DELETE"):
+        answer = await client.send(method, "/scim/v2/Me", {"schemas": [USER], "userName": "root"})
+        assert answer.status == 403
+    assert (await client.send("GET", f"/scim/v2/Users/{made['id']}")).status == 403
+    assert (await client.send("GET", "/scim/v2/Users")).status == 403

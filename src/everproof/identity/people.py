@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from everproof.identity import roster, store
 from everproof.identity.names import email_address, group_id, principal_id, shown_name
-from everproof.identity.records import MAIN, KeyRecord, PrincipalRecord, Reason
+from everproof.identity.records import LEFT_FILE, MAIN, KeyRecord, PrincipalRecord, Reason
 from everproof.identity.ssh_keys import SshKeyError, read_line
 from everproof.kernel.errors import ConflictError, InputError
 from everproof.kernel.toml import parse_toml
@@ -21,7 +21,7 @@ from everproof.kernel.words import Ref
 from everproof.storage import Transaction
 
 FILE_NAME: Final = "people.toml"
-LEFT: Final = "left people.toml"
+LEFT: Final = LEFT_FILE
 """Why someone was disabled who comes back with the file."""
 
 

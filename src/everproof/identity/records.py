@@ -20,6 +20,11 @@ FOREVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 Reason: TypeAlias = Literal["compromised", "superseded", "other"]
 """Why a key was revoked. Of a compromised one nothing is believed, whenever it was signed."""
 
+LEFT_FILE: Final = "left people.toml"
+INACTIVE: Final = "inactive where they are kept"
+BY_SOURCE: Final = frozenset({LEFT_FILE, INACTIVE})
+"""Why somebody is disabled whom the source of their record brings back by itself. Any other reason outlasts it."""
+
 GATEWAY: Final = "everproof-gateway"
 """What the key of a gateway's secret is called (``kid``): see `everproof.identity.gateways`."""
 

@@ -19,6 +19,7 @@ from everproof.identity.jwk import read_published_key
 from everproof.identity.names import email_address, group_id, principal_id, shown_name
 from everproof.identity.records import (
     BEARERS,
+    BY_SOURCE,
     FOREVER,
     KEY_KINDS,
     MAIN,
@@ -159,6 +160,8 @@ def disable(tx: Transaction, ref: Ref, reason: str) -> tuple[str, ...]:
     record = _find(tx, ref)
     if record.disabled is None:
         _write(tx, msgspec.structs.replace(record, disabled=tx.now, disabled_reason=reason))
+    elif record.disabled_reason in BY_SOURCE and reason not in BY_SOURCE:
+        _write(tx, msgspec.structs.replace(record, disabled_reason=reason))  # no source brings them back any more
     return end_credentials(
         tx, credential_store.ids_of_principal(tx.connection, ref, but=KEY_KINDS), reason, but=KEY_KINDS
     )

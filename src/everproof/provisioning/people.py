@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from everproof.identity import roster
 from everproof.identity import store as identities
-from everproof.identity.records import PrincipalRecord
+from everproof.identity.records import INACTIVE, PrincipalRecord
 from everproof.kernel.clock import milliseconds
 from everproof.kernel.errors import ConflictError, NotFoundError
 from everproof.kernel.ids import new_id
@@ -19,8 +19,6 @@ from everproof.provisioning.names import external, free_principal, user_key
 from everproof.provisioning.records import SOURCE, OutdatedError, Person, Provisioned
 from everproof.storage import Transaction
 
-INACTIVE: Final = "inactive where they are kept"
-"""Why somebody is disabled whom the provisioner alone brings back. Whom anyone else disabled stays so."""
 LEFT: Final = "left"
 """Why somebody is disabled who does not come back: whoever is called so later is somebody else."""
 KEPT: Final = ("title", "employee_type", "department", "employee_number", "manager")
@@ -143,7 +141,7 @@ class People:
         record = identities.find_principal(connection, Ref("User", name))
         if record is None:
             return False
-        if record.source == SOURCE + provisioner and record.disabled_reason == LEFT:
+        if record.source == SOURCE + provisioner and store.find_record(connection, "User", name) is None:
             return True
         kept = f"kept by {record.source.removeprefix(SOURCE)}" if record.source else "enrolled here"
         todo = f"hand them over: everproof people hand-over {name} --to {provisioner}"

@@ -7,9 +7,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from everproof.identity import store as identities
+from everproof.identity.records import INACTIVE
 from everproof.kernel.canonical import encode
 from everproof.provisioning import store
-from everproof.provisioning.people import INACTIVE
 from everproof.provisioning.records import Provisioned, What
 from everproof.server.scim.models import EnterpriseUser, Group, User
 
