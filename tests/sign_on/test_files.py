@@ -2,10 +2,13 @@
 
 import pytest
 
+from everproof.authorize.replay_entries import notes
+from everproof.cli.bundles import check
 from everproof.identity.sign_on import Provider, read_sign_on
 from everproof.integrations.sign_on import provider_kinds, sign_on_secrets
 from everproof.kernel.errors import InputError, UnavailableError
 from everproof.kernel.settings import SignOnClient
+from everproof.policy.starter import starter_files
 
 OKTA = 'provider = "okta"\nissuer = "https://acme.okta.com"\nclient_id = "0oa1"\n'
 TENANT = "6f1c2d3e-4a5b-4c6d-8e7f-901234567890"
@@ -122,3 +125,14 @@ def test_a_secret_that_is_not_there_is_said_and_not_shown(monkeypatch: pytest.Mo
         reading(read(KEYCLOAK, "keycloak"))
     with pytest.raises(UnavailableError, match="another issuer"):
         reading(read(OKTA.replace("acme", "evil")))
+
+
+def test_a_bundle_is_checked_without_a_server_too_and_a_change_is_told() -> None:
+    files = starter_files() | {"sign-on/okta.toml": OKTA.encode()}
+    check(files)
+    with pytest.raises(InputError, match="issuer"):
+        check(files | {"sign-on/okta.toml": OKTA.replace("https:", "http:").encode()})
+    assert notes(starter_files(), files) == (
+        "sign-on/ changes: who signs on as whom, and in which groups, is not decided again",
+    )
+    assert notes(files, files) == ()

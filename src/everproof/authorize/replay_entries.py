@@ -95,9 +95,13 @@ def _parents(people: People, person: Person | None) -> frozenset[Ref]:
 def notes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[str, ...]:
     """What a bundle changes that no replay can tell the effect of."""
 
-    def trust(files: Mapping[str, bytes]) -> dict[str, bytes]:
-        return {path: content for path, content in files.items() if path.startswith("trust/")}
+    def within(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        return {path: content for path, content in files.items() if path.startswith(folder)}
 
-    if trust(before) != trust(after):
-        return ("trust/ changes: who comes in as which job, and in which groups, is not decided again",)
-    return ()
+    told = {
+        "trust/": "who comes in as which job, and in which groups, is not decided again",
+        "sign-on/": "who signs on as whom, and in which groups, is not decided again",
+    }
+    return tuple(
+        f"{folder} changes: {what}" for folder, what in told.items() if within(folder, before) != within(folder, after)
+    )

@@ -35,13 +35,16 @@ def check(files: Mapping[str, bytes]) -> "Bundle":
     from everproof.authorize.doors import doors_of
     from everproof.identity.bindings import load_bindings
     from everproof.identity.provider import clients_of
+    from everproof.identity.sign_on import read_sign_on
     from everproof.integrations.issuers import issuer_kinds
+    from everproof.integrations.sign_on import provider_kinds
     from everproof.policy import Engine, load_bundle
     from everproof.routes import load_routes
 
     bundle = load_bundle(files)
     Engine(bundle)
     load_bindings(files, issuer_kinds())
+    read_sign_on(files, provider_kinds())
     doors_of(files)
     clients_of(files)
     load_routes(files, bundle.schema)

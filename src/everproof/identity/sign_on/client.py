@@ -1,5 +1,6 @@
 """The relying party: the code flow with PKCE, and nothing else (RFC 9700; OpenID Connect Core 1.0, section 3.1)."""
 
+import asyncio
 import re
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -24,6 +25,8 @@ JSON: Final = "application/json"
 OK: Final = 200
 CREATED: Final = 201
 MAX_CODE: Final = 4_096
+MAX_PUSHING: Final = 16
+"""Requests that are pushed at once: anybody may begin a sign-on, and those who come back are not to wait for them."""
 
 _WORD: Final = re.compile(r"[a-z_]{1,64}")
 
@@ -53,6 +56,7 @@ class RelyingParty:
         self.discovery = Discovery(outbound, clock)
         self.keys = IssuerKeys(outbound, clock)
         self._id_tokens = IdTokens(self.keys)
+        self._pushing = asyncio.Semaphore(MAX_PUSHING)
 
     async def address(self, provider: Provider, attempt: Attempt) -> str:
         """Where to send the browser.
@@ -100,7 +104,8 @@ class RelyingParty:
     async def _push(self, provider: Provider, metadata: Metadata, asked: dict[str, str]) -> dict[str, str]:
         """Tell the provider the request itself (RFC 9126), so that the browser carries none of it."""
         url = metadata.pushed_endpoint
-        answer = await self._send(provider, metadata, url, asked)
+        async with self._pushing:
+            answer = await self._send(provider, metadata, url, asked)
         document = _object(answer, url) if answer.status in {OK, CREATED} else {}
         name = document.get("request_uri")
         if type(name) is not str or not 0 < len(name) <= MAX_CODE:
