@@ -37,7 +37,7 @@ def audited(house: House) -> str:
     return f"{said.strip().splitlines()[-1]}; dana has one factor there, and comes in without sign-on"
 
 
-@scene("dana leaves, with two sessions, a request, and a build that runs", attack=True)
+@scene("dana leaves, with two sessions, a request, and a running build", attack=True)
 def leaves(house: House) -> str:
     dana, person = visitor(house, "dana"), house.world.person("dana")
     wanted = {"action": START, "resource": PRODUCTION, "seconds": SECONDS, "reason": "one more"}

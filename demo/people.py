@@ -70,7 +70,7 @@ def may(who: Visitor, action: str = START) -> httpx.Response:
     return who.post("/access/v1/evaluation", {"subject": me, "action": {"name": action}, "resource": resource})
 
 
-@scene("dana signs on at the company's OpenID provider (the certified oidc-provider)")
+@scene("dana signs on at the company's certified OpenID provider")
 def sign_on(house: House) -> str:
     dana = visitor(house, "dana")
     came = dana.sign_on(house.company)
@@ -98,7 +98,7 @@ def replayed_code(house: House) -> str:
     return why_not(house, mallory.get(back), "has not begun|was used")
 
 
-@scene("dana adds a passkey, and signs in with it alone at another browser")
+@scene("dana adds a passkey, and signs in elsewhere with it alone")
 def passkey(house: House) -> str:
     dana = visitor(house, "dana")
     added = dana.add_passkey()
@@ -118,7 +118,7 @@ def phished(house: House) -> str:
     return why_not(house, victim.sign_in(), "made at")
 
 
-@scene("dana's command line logs in at her browser, bound to a key of its own")
+@scene("dana's command line logs in at her browser")
 def loopback(house: House) -> str:
     dana, person = visitor(house, "dana"), house.world.person("dana")
     opened = person.home / "opened"
@@ -177,7 +177,7 @@ def _appears(file: Path, maker: Daemon) -> str:
     return file.read_text()
 
 
-@scene("dana may not deploy; the denial names the request that would help, and she makes it")
+@scene("dana is denied; the denial names the request that would help")
 def request(house: House) -> str:
     dana = visitor(house, "dana")
     denied = may(dana)
@@ -208,7 +208,7 @@ def own_request(house: House) -> str:
     return why_not(house, answer, "own request")
 
 
-@scene("erin approves dana's; first without a fresh factor, and is asked for one", attack=True)
+@scene("erin approves dana's request without a fresh factor", attack=True)
 def fresh_factor(house: House) -> str:
     erin = visitor(house, "erin")
     erin.close_browser()
@@ -219,7 +219,7 @@ def fresh_factor(house: House) -> str:
     return why_not(house, answer, "five minutes")
 
 
-@scene("erin shows her passkey where she was, and approves: dana may deploy")
+@scene("erin shows her passkey, goes on, and approves: dana may deploy")
 def approved(house: House) -> str:
     erin, dana = visitor(house, "erin"), visitor(house, "dana")
     shown = erin.step_up()
