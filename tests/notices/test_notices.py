@@ -128,3 +128,15 @@ async def test_a_message_of_another_version_is_stuck_and_not_guessed(house: Hous
         await work.idle()
         assert [one.state for one in work.jobs(verb="notify.mail")] == ["stuck"]
     assert not mail.messages
+
+
+async def test_a_large_group_makes_no_long_commit(house: House) -> None:
+    mail, many = Heard(people=True), [Recipient(ref=Ref("User", f"p{number}")) for number in range(250)]
+    known = {one.ref: [one] for one in many} | {TEAM: many}
+    async with house.running() as work:
+        notices = Notices(work, {"mail": mail}, base="https://e.example", whose=lambda ref: known.get(ref, []))
+        for _ in range(2):
+            jobs = await house.storage.write(lambda tx: notices.send(tx, notice(TEAM, key="once")))
+            assert len(jobs) == 3
+        await work.idle()
+    assert len(mail.messages) == len({one.to.ref for one in mail.messages}) == 250

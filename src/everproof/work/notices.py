@@ -7,8 +7,8 @@ at each attempt.
 
 import hashlib
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 import structlog
@@ -17,7 +17,7 @@ from everproof.kernel.clock import milliseconds
 from everproof.kernel.errors import InputError
 from everproof.kernel.ids import new_id
 from everproof.kernel.words import MAIN_SPACE, Ref
-from everproof.storage import Transaction
+from everproof.storage import Change, Transaction
 from everproof.work.records import HopelessError, Task
 from everproof.work.room import Work
 
@@ -25,8 +25,11 @@ CHANNEL: Final = "Channel"
 """The type of a `Ref` that names a channel rather than whom it reaches."""
 GROUP: Final = "Group"
 EVERY_GROUP: Final = "*"
+AT_ONCE: Final = 100
+"""People who are told by jobs of the commit itself; of more, as many to a job, so that no commit is long."""
 
 VERB: Final = "notify."
+SPREAD: Final = "notify"
 MAX_SUBJECT: Final = 150
 MAX_TEXT: Final = 3_000
 MAX_LINK: Final = 500
@@ -93,6 +96,25 @@ class Channel(Protocol):
         ...
 
 
+class _Whole(msgspec.Struct, frozen=True, kw_only=True):
+    """What all messages of one notice have in common."""
+
+    id: str
+    sent: int
+    subject: str
+    text: str
+    link: str
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Some of those whom a notice reaches: each a channel, and who is told by it."""
+
+    whole: _Whole
+    to: tuple[tuple[str, Ref], ...]
+
+
+_Reached: TypeAlias = tuple[str, Recipient]
+
 Whose = Callable[[Ref], Iterable[Recipient]]
 """Those a `Ref` stands for: the person, or a group's members."""
 
@@ -108,6 +130,7 @@ class Notices:
         self._whose = whose
         for name, channel in self._channels.items():
             work.register(f"{VERB}{name}", _delivery(channel))
+        work.register(SPREAD, self._spread)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -125,24 +148,45 @@ class Notices:
         subject = _line(notice.subject)
         text = _lines(notice.text)
         id_ = _key(notice.key) if notice.key else new_id("evt").removeprefix("evt_")
-        sent: dict[tuple[str, Ref], str] = {}
-        for channel, to in self._reached(notice.to):
-            if (channel, to.ref) in sent:
-                continue
-            message = Message(
-                id=f"{id_}.{_key(f'{channel} {to.ref}')}", sent=milliseconds(tx.now), to=to, subject=subject, text=text,
-                link=link,
-            )  # fmt: skip
-            about = to.ref if to.ref.type == "User" else MAIN_SPACE
-            payload = msgspec.to_builtins(message)
-            sent[channel, to.ref] = self._work.enqueue(
-                tx, f"{VERB}{channel}", payload, key=f"{VERB}{message.id}", about=about
-            )
-        if not sent:
+        whole = _Whole(id=id_, sent=milliseconds(tx.now), subject=subject, text=text, link=link)
+        reached = list(dict.fromkeys(self._reached(notice.to)))
+        if not reached:
             _log.info("a notice reaches nobody", subject=subject, to=[str(one) for one in notice.to])
-        return tuple(sent.values())
+        if len(reached) <= AT_ONCE:
+            return tuple(self._enqueue(tx, whole, channel, to) for channel, to in reached)
+        return tuple(self._put_off(tx, whole, part) for part in _parts(reached))
 
-    def _reached(self, to: Iterable[Ref]) -> Iterator[tuple[str, Recipient]]:
+    def _enqueue(self, tx: Transaction, whole: "_Whole", channel: str, to: Recipient) -> str:
+        """One job: one recipient on one channel."""
+        message = Message(
+            id=f"{whole.id}.{_key(f'{channel} {to.ref}')}", sent=whole.sent, to=to, subject=whole.subject,
+            text=whole.text, link=whole.link,
+        )  # fmt: skip
+        about = to.ref if to.ref.type == "User" else MAIN_SPACE
+        payload = msgspec.to_builtins(message)
+        return self._work.enqueue(tx, f"{VERB}{channel}", payload, key=f"{VERB}{message.id}", about=about)
+
+    def _put_off(self, tx: Transaction, whole: "_Whole", part: Sequence["_Reached"]) -> str:
+        """A job that makes the jobs of many, who are only named in it."""
+        refs = tuple((channel, to.ref) for channel, to in part)
+        payload = msgspec.to_builtins(_Part(whole, refs))
+        return self._work.enqueue(tx, SPREAD, payload, key=f"{SPREAD}/{whole.id}.{_key(repr(refs))}")
+
+    async def _spread(self, task: Task) -> Change[None]:
+        try:
+            part = msgspec.convert(task.payload, _Part)
+        except msgspec.ValidationError as error:
+            raise HopelessError("a message of another version") from error
+
+        def spread(tx: Transaction) -> None:
+            for channel, ref in part.to:
+                for to in [Recipient(ref=ref, name=ref.id)] if ref.type in {CHANNEL, GROUP} else self._whose(ref):
+                    if channel in self._channels:
+                        self._enqueue(tx, part.whole, channel, to)
+
+        return spread
+
+    def _reached(self, to: Iterable[Ref]) -> Iterator["_Reached"]:
         for ref in dict.fromkeys(to):
             if ref.type == CHANNEL:
                 if ref.id in self._channels:
@@ -176,6 +220,11 @@ def _delivery(channel: Channel) -> Callable[[Task], Awaitable[None]]:
         await channel.deliver(message)
 
     return deliver
+
+
+def _parts(reached: Sequence[_Reached]) -> Iterator[Sequence[_Reached]]:
+    for at in range(0, len(reached), AT_ONCE):
+        yield reached[at : at + AT_ONCE]
 
 
 def _key(text: str) -> str:

@@ -169,7 +169,9 @@ class GitHubAudit:
     async def _sso(self) -> Seen:
         saml = await self._identities()
         if saml is None:
-            return Seen("bad", "there is no SAML identity provider")
+            return Seen(
+                "bad", "the organisation has no SAML identity provider of its own; an enterprise's is not seen here"
+            )
         return Seen("good", f"is set up, at {urlsplit(saml.url).hostname or 'an address that cannot be read'}")
 
     async def _unlinked(self) -> Seen:
