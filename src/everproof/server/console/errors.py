@@ -14,6 +14,9 @@ STEP_UP: Final = "/step-up"
 NAMES: Final = {"passkey": "a passkey", "security-key": "a security key"}
 """What is named where a code will not do."""
 
+FOR_PROGRAMS: Final = "see /openapi.json"
+"""What an address that there is not says to programs; people are led to a page."""
+
 _TITLES: Final = {
     400: "This could not be read",
     401: "Sign in first",
@@ -41,9 +44,9 @@ def problem_page(error: Error, *, who: str = "", here: str = "", then: str = "",
         status=status,
         headers=headers,
         title=title,
-        message=_sentence(error.message),
+        message=_whole(error.message),
         place=error.place or "",
-        todo=_sentence(error.todo or ""),
+        todo="" if error.todo == FOR_PROGRAMS else _whole(error.todo or ""),
         href=href,
         link=link,
         **common,
@@ -116,3 +119,8 @@ def _request(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
 def _sentence(text: str) -> str:
     """``text`` with a capital, as a page says it."""
     return text[:1].upper() + text[1:]
+
+
+def _whole(text: str) -> str:
+    """``text`` with a capital and its end."""
+    return _sentence(text) if not text or text.endswith((".", "…", "!", "?")) else f"{_sentence(text)}."
