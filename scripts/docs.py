@@ -58,7 +58,20 @@ def settings() -> str:
         "`EVERPROOF_STATE` names the folder; `EVERPROOF_DATABASE`, `EVERPROOF_URL`, `EVERPROOF_HOST` and",
         "`EVERPROOF_PORT` go before the file, and the options of `everproof up` before both.",
     ]
-    tables = {"BundleSource": "[bundle]", "GitDoor": "[git]", "Outbound": "[outbound]"}
+    tables = {
+        "BundleSource": "[bundle]",
+        "GitDoor": "[git]",
+        "Outbound": "[outbound]",
+        "Tls": "[tls]",
+        "Witnessing": "[witness]",
+        "RepositoryHost": "[repositories.NAME]",
+        "OrganisationHost": "[organisations.NAME]",
+        "SignOnClient": "[sign_on.NAME]",
+        "WebhookChannel": '[notify.NAME] by = "webhook"',
+        "SmtpChannel": '[notify.NAME] by = "smtp"',
+        "SlackChannel": '[notify.NAME] by = "slack"',
+    }
+    shown_as_tables = tuple(f"| `{table[1:].split(']')[0].split('.')[0]}`" for table in tables.values())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for name in ("Settings", *tables):
         node = classes[name]
@@ -71,7 +84,7 @@ def settings() -> str:
         ]
         lines += ["| field | type | default | |", "| --- | --- | --- | --- |"]
         lines += [
-            row for row in _fields(node) if not row.startswith(("| `state`", "| `bundle`", "| `git`", "| `outbound`"))
+            row for row in _fields(node) if name != "Settings" or not row.startswith(("| `state`", *shown_as_tables))
         ]
     return "\n".join(lines) + "\n"
 
