@@ -15,6 +15,9 @@ MAX_OPERATIONS: Final = 1_000
 MAX_PATCHES: Final = 200
 """Operations of one PATCH, but for those that name members. An honest one has as many as a person has attributes."""
 
+MAX_MEMBER_PATCHES: Final = 2_000
+"""Operations of one PATCH in all. Each may name any number of members; a path of each is read."""
+
 MAX_EXPRESSION: Final = 4_096
 """Characters of a filter or path."""
 

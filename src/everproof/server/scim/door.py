@@ -36,6 +36,9 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 DOCUMENTS: Final = frozenset({"ServiceProviderConfig", "ResourceTypes", "Schemas"})
 """What takes no body, whatever the method."""
 
+LARGE: Final = 65_536
+"""Bytes of a body that is read beside what else goes on: it takes milliseconds."""
+
 _read: Final = json_reader(Any)
 
 
@@ -109,7 +112,7 @@ class ScimDoor:
             _require_media(call)
             data = await read_body(scope, receive, limit=MAX_BODY)
             try:
-                body = _read(data)
+                body = _read(data) if len(data) < LARGE else await asyncio.to_thread(_read, data)
             except InputError as error:
                 raise BadSyntaxError(error.message, place=error.place) from error
         echo = request_id(scope)

@@ -19,7 +19,7 @@ from scim2_models import (
 from scim2_models.path import CompareOperator, Comparison, LogicalExpr, LogicalOperator, Path
 
 from everproof.provisioning.dialects import Dialect
-from everproof.server.scim.bounds import MAX_PATCHES
+from everproof.server.scim.bounds import MAX_MEMBER_PATCHES, MAX_PATCHES
 from everproof.server.scim.errors import BadSyntaxError, ScimError
 from everproof.server.scim.expressions import bounded_path
 from everproof.server.scim.filters import Test, Told, compiled
@@ -77,6 +77,8 @@ def operations_of(body: dict[str, Any], what: str, dialect: Dialect) -> list[dic
     schemas = body.get("schemas")
     if not isinstance(found, list) or not found or not isinstance(schemas, list) or SCHEMA not in schemas:
         raise BadSyntaxError(f"not a PatchOp with operations and the schema {SCHEMA}")
+    if len(found) > MAX_MEMBER_PATCHES:
+        raise _too_many(MAX_MEMBER_PATCHES)
     operations: list[dict[str, Any]] = []
     for one in dialect.operations(what, found):
         if not isinstance(one, dict):
@@ -101,7 +103,7 @@ def patched(
         SCIMException, ValidationError: one of them is not to be done.
     """
     if len(operations) > MAX_PATCHES:
-        raise ScimError(f"more than {MAX_PATCHES} operations", scim_type="tooMany", status=413, place="Operations")
+        raise _too_many(MAX_PATCHES)
     policy = policy_of(dialect)
     with policy:
         resource = model.model_validate(told)
@@ -110,6 +112,10 @@ def patched(
             patch = PatchOp[model].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)  # type: ignore[valid-type]
             patch.patch(resource)
     return resource
+
+
+def _too_many(most: int) -> ScimError:
+    return ScimError(f"more than {most} operations", scim_type="tooMany", status=413, place="Operations")
 
 
 def policy_of(dialect: Dialect) -> ScimPolicy:

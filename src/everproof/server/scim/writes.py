@@ -88,7 +88,7 @@ class Writes:
         """Change parts of a person or a group."""
         if not isinstance(asked.body, dict):
             raise BadSyntaxError("the body is not an object")
-        operations = operations_of(asked.body, what, asked.dialect)
+        operations = await asyncio.to_thread(operations_of, asked.body, what, asked.dialect)
         if what == "User":
 
             def person(told: dict[str, Any], active: bool) -> Person:
@@ -96,7 +96,7 @@ class Writes:
 
             await self._person(asked, id_, person)
             return
-        rest, membership = split_members(operations, asked.dialect)
+        rest, membership = await asyncio.to_thread(split_members, operations, asked.dialect)
 
         def team(told: dict[str, Any]) -> Team:
             before = {name: value for name, value in told.items() if name != "members"}
