@@ -30,12 +30,17 @@ _TITLES: Final = {
 }
 
 
-def problem_page(error: Error, *, who: str = "", here: str = "", then: str = "", server: str = "") -> Reply:
-    """The page that ``error`` is. ``then`` is where its reader was, to come back to."""
+def problem_page(
+    error: Error, *, who: str = "", here: str = "", then: str = "", server: str = "", shown: float | None = None
+) -> Reply:
+    """The page that ``error`` is.
+
+    ``then`` is where its reader was, to come back to, and ``shown`` how many seconds ago they have shown a factor.
+    """
     common = {"who": who, "here": here, "server": server}
     headers = dict(getattr(error, "headers", {}))
     if isinstance(error, DeniedError):
-        return page("denial.html", status=error.status, headers=headers, **denial(error, then), **common)
+        return page("denial.html", status=error.status, headers=headers, **denial(error, then, shown), **common)
     status = error.status
     title = _TITLES.get(status) or HTTPStatus(status).phrase
     href, link = (HOME, "To my access") if who else (with_next("/login", then), "Sign in")
@@ -53,11 +58,11 @@ def problem_page(error: Error, *, who: str = "", here: str = "", then: str = "",
     )
 
 
-def denial(error: DeniedError, then: str) -> dict[str, Any]:
+def denial(error: DeniedError, then: str, shown: float | None = None) -> dict[str, Any]:
     """What the page of a denial shows."""
     extra = error.extra
     why: dict[str, Any] = extra.get("explanation") or {}
-    step_up, request = _step_up(extra.get("step_up"), then), _request(extra.get("request"), then)
+    step_up, request = _step_up(extra.get("step_up"), then, shown), _request(extra.get("request"), then)
     title = "Not yet: show a factor first" if step_up and not request else "You may not do this"
     action, _, resource = (error.place or "").partition(" on ")
     return {
@@ -99,17 +104,18 @@ def _policy(given: dict[str, Any]) -> dict[str, Any]:
     return {"advice": "", "hidden": 0, **given, "conditions": conditions}
 
 
-def _step_up(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:
+def _step_up(given: dict[str, Any] | None, then: str, shown: float | None) -> dict[str, str] | None:
     if not given:
         return None
     seconds, methods = given.get("max_age_seconds"), given.get("methods", ())
     age = f" less than {span(seconds + 1)} ago" if seconds else ""
     if "sign-in" in methods:
         href, link = with_next("/login?max_age=0", then), "Sign in anew"
-        return {"sentence": f"It needs you to have signed in{age}.", "href": href, "link": link}
+        return {"needs": f"needs you to have signed in{age}.", "shown": "", "href": href, "link": link}
     wanted = " or ".join(NAMES[one] for one in methods if one in NAMES) if "totp" not in methods else "a factor"
-    sentence = f"It needs {wanted or 'a factor'} that you have shown{age}."
-    return {"sentence": sentence, "href": with_next(STEP_UP, then), "link": "Show a factor and go on"}
+    last = "You have shown none since you signed in." if shown is None else f"Your last one was {span(shown)} ago."
+    needs = f"needs {wanted or 'a factor'} that you have shown{age}."
+    return {"needs": needs, "shown": last, "href": with_next(STEP_UP, then), "link": "Show a factor and go on"}
 
 
 def _request(given: dict[str, Any] | None, then: str) -> dict[str, str] | None:

@@ -83,7 +83,7 @@ class Visitors:
         """The page for ``error``; ``then`` is where its reader comes back to."""
         frame = self._frame(scope)
         known = {name: frame[name] for name in ("who", "server")}
-        return problem_page(error, then=then or _before(scope, self._issuer), **known)
+        return problem_page(error, then=then or _before(scope, self._issuer), shown=self._shown(scope), **known)
 
     def error(self, scope: Scope, error: Error) -> Reply | None:
         """The page for what a request ended with; None where no page was asked for."""
@@ -105,6 +105,14 @@ class Visitors:
             "now": self._clock.now(),
             "said": "",
         }
+
+    def _shown(self, scope: Scope) -> float | None:
+        """How many seconds ago whoever looks has shown a second factor in this browser; None: not at all."""
+        session = self.who(scope)
+        method = None if session is None else session.second_factor
+        if session is None or method is None:
+            return None
+        return (self._clock.now() - session.factors[method]).total_seconds()
 
     def _wants_page(self, scope: Scope) -> bool:
         if scope.get("route") in self.own:
