@@ -16,6 +16,7 @@ from everproof.identity.factors import Factors, rules_of
 from everproof.identity.outbound import Outbound
 from everproof.identity.provider import Provider, clients_of
 from everproof.identity.recipients import recipients
+from everproof.identity.records import LEFT_FILE
 from everproof.identity.sessions import SessionFacts
 from everproof.identity.sign_on import read_sign_on
 from everproof.integrations.issuers import issuer_kinds
@@ -25,6 +26,7 @@ from everproof.integrations.repository_hosts import repository_hosts
 from everproof.integrations.sign_on import provider_kinds, sign_on_secrets
 from everproof.kernel.clock import Clock
 from everproof.kernel.settings import Settings
+from everproof.kernel.words import Ref
 from everproof.keys import Keyring, SigningKeys, open_root_key
 from everproof.ledger import Ledger
 from everproof.ledger.cosigning import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Witnesses, read_policy
@@ -141,7 +143,7 @@ class Everproof:
             self.provider.clients.follow(clients_of(bundle.files))
 
         def settle(tx: Transaction, bundle: Bundle) -> None:
-            apply_people(tx, people_of(bundle.files))
+            apply_people(tx, people_of(bundle.files), leave=self._leave_file)
             self.identity.sign_on.settle(tx, read_sign_on(bundle.files, providers))
 
         self.bundles = Bundles(storage, self.authorizer, bundle, check=check, settle=settle)
@@ -172,6 +174,10 @@ class Everproof:
         self.provisioning = Provisioning(self.storage, self.keyring, self.work)
         self.provisioning.lifecycle.end_at_once(WaitingRequests(self.access.grants), RestingFactors(), RestingKeys())
         self.identity.sign_on.use_provisioned(self.provisioning.known_as)
+
+    def _leave_file(self, tx: Transaction, person: Ref) -> tuple[str, ...]:
+        """Let somebody leave whom people.toml names no more."""
+        return self.provisioning.lifecycle.leave(tx, person, Ref("Server", "organisation"), LEFT_FILE).ended
 
     def _open_platforms(self, outbound: Outbound) -> None:
         """What is kept at other platforms: tokens of their repositories, and members of their organisations."""

@@ -4,7 +4,7 @@ Only records that came from the file are changed by it: whoever leaves the file 
 revoked as superseded. People enrolled by a link, services and machines stay as they are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -105,8 +105,12 @@ def people_of(files: Mapping[str, bytes]) -> People:
         raise InputError("not UTF-8", place=FILE_NAME) from error
 
 
-def apply_people(tx: Transaction, people: People) -> tuple[str, ...]:
+def apply_people(
+    tx: Transaction, people: People, *, leave: Callable[[Transaction, Ref], Sequence[str]] | None = None
+) -> tuple[str, ...]:
     """Make the directory say of people what the file says; the ids of the credentials that ended by it.
+
+    ``leave`` disables somebody who was here until now, and ends what else they have.
 
     Raises:
         ConflictError: an id, an address or a key is on record as somebody's who is not in the file.
@@ -122,7 +126,9 @@ def apply_people(tx: Transaction, people: People) -> tuple[str, ...]:
         if person is None or person.emails != record.emails:
             # First of all, so that an address can go from one person to another.
             roster.change_principal(tx, record.ref, emails=())
-        if person is None:
+        if person is None and record.disabled is None and leave is not None:
+            ended.extend(leave(tx, record.ref))
+        elif person is None:
             ended.extend(roster.disable(tx, record.ref, LEFT))
     for id_, person in people.people.items():
         ref = Ref("User", id_)

@@ -6,6 +6,7 @@ its argument: applied item by item, verified, and undone as a whole. Above a bou
 the first commit never does.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,13 +16,13 @@ from sqlalchemy import Connection
 from everproof.identity import credential_store, roster
 from everproof.identity import store as identities
 from everproof.identity.credentials import end_credentials
-from everproof.identity.records import KEY_KINDS, PrincipalRecord
+from everproof.identity.records import BY_SOURCE, KEY_KINDS, PrincipalRecord
 from everproof.identity.sign_on.store import end_link, links_of
 from everproof.kernel.errors import NotFoundError
 from everproof.kernel.words import Effect, Ref
 from everproof.provisioning.reach import AtOnce, Item, Kind, Movement, Reach
 from everproof.storage import Storage, Transaction
-from everproof.work import Deed, EffectRecord, Plan, Step, Work
+from everproof.work import Deed, EffectRecord, HopelessError, Plan, Step, Work
 
 ACTION: Final = "identity:administer"
 BOUND: Final = 10
@@ -110,6 +111,8 @@ class Lifecycle:
             raise NotFoundError(f"{person} is not on record")
         movement = Movement(person=person, kind="leave", before=_around(tx.connection, record.groups))
         ended = roster.disable(tx, person, reason)
+        if record.disabled_reason == GONE and reason not in {GONE, *BY_SOURCE}:
+            roster.rewrite(tx, _named(tx.connection, person, reason))  # to undo the leaving brings them back no more
         for own in self._at_once:
             own.end(tx, person)
         return Moved(ended=ended, effect=self._propose(tx, movement, by))
@@ -153,9 +156,13 @@ class Lifecycle:
         return ends + [Ends(own.does, count) for own in self._at_once if (count := own.count(connection, person))]
 
     async def _apply(self, step: Step) -> Any:
+        if await self._has_left_since(step):
+            return []  # a place that was meant for them while they were here, and waited: for an answer, an approval
         return [await self._reach(item).apply(item, key=f"{step.key}/{item.at}") for item in _items_of(step)]
 
     async def _verify(self, step: Step) -> bool:
+        if await self._has_left_since(step):
+            return True
         for item, outcome in _with_outcomes(step):
             if not await self._reach(item).verify(item, outcome):
                 return False
@@ -165,8 +172,22 @@ class Lifecycle:
         movement = msgspec.convert(step.arguments["movement"], Movement)
         if movement.kind == "leave":
             await self._storage.write(lambda tx: _return(tx, movement.person))
+        if movement.kind != "join" and not await asyncio.to_thread(self._is_here, movement.person):
+            raise HopelessError(
+                f"{movement.person} is disabled, and gets nothing back outside",
+                todo="let them in again first, where they are kept; then everproof work retry EFFECT",
+            )
         for item, outcome in reversed(_with_outcomes(step)):
             await self._reach(item).undo(item, outcome, key=f"{step.key}/{item.at}")
+
+    async def _has_left_since(self, step: Step) -> bool:
+        movement = msgspec.convert(step.arguments["movement"], Movement)
+        return movement.kind != "leave" and not await asyncio.to_thread(self._is_here, movement.person)
+
+    def _is_here(self, person: Ref) -> bool:
+        with self._storage.reading() as connection:
+            record = identities.find_principal(connection, person)
+        return record is not None and record.disabled is None
 
     def _reach(self, item: Item) -> Reach:
         if (found := self._reaches.get(item.reach)) is None:
@@ -210,6 +231,12 @@ def _return(tx: Transaction, person: Ref) -> None:
     record = identities.find_principal(tx.connection, person)
     if record is not None and record.disabled_reason == GONE:
         roster.enable(tx, person)
+
+
+def _named(connection: Connection, person: Ref, reason: str) -> PrincipalRecord:
+    record = identities.find_principal(connection, person)
+    assert record is not None  # nothing removes a record
+    return msgspec.structs.replace(record, disabled_reason=reason)
 
 
 def _around(connection: Connection, groups: Sequence[str]) -> tuple[str, ...]:

@@ -148,7 +148,7 @@ def _routes(app: Everproof) -> tuple[list[Route | BareRoute], Console]:
         *questions.routes(),
         *searches.routes(),
         *tokens.routes(),
-        *IdentityDoor(app.authorizer, identity, callers, app.storage).routes(),
+        *IdentityDoor(app.authorizer, identity, callers, app.storage, leave=app.provisioning.lifecycle.leave).routes(),
         *Entrance(app.authorizer, identity, callers, issuer=settings.issuer, state=settings.state).routes(),
         *FactorsDoor(app.authorizer, app.factors, identity.sessions, callers).routes(),
         *RecoveriesDoor(app.authorizer, app.factors, callers).routes(),

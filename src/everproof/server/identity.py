@@ -1,7 +1,7 @@
 """Who exists, and what was issued: reading and changing it. Each change is done in the commit that decides it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -12,7 +12,7 @@ from everproof.identity import Identity, roster
 from everproof.identity.lineage import Lineage, lineage
 from everproof.identity.records import Group, KeyRecord, PrincipalRecord, Reason
 from everproof.kernel.errors import InputError, NotFoundError
-from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Ref, Resource
+from everproof.kernel.words import MAIN_SPACE, NOTHING, Action, Attributes, Proof, Ref, Resource
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import Call, Reply, Route
@@ -114,11 +114,21 @@ class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: Texts = ()
 
 
+DISABLED: Final = "disabled"
+"""Why somebody is nobody whom an administrator has disabled."""
+Leave = Callable[[Transaction, Ref, Ref, str], object]
+"""Lets a person be nobody, by someone, for a reason."""
+
+
 class IdentityDoor:
     """Administration of identities."""
 
-    def __init__(self, authorizer: Authorizer, identity: Identity, callers: Callers, storage: Storage) -> None:
+    def __init__(
+        self, authorizer: Authorizer, identity: Identity, callers: Callers, storage: Storage, *, leave: Leave
+    ) -> None:
+        """``leave`` is how a person is disabled: what waits for them and what is outside ends by it too."""
         self._authorizer = authorizer
+        self._leave = leave
         self._directory = identity.directory
         self._credentials = identity.credentials
         self._callers = callers
@@ -192,13 +202,16 @@ class IdentityDoor:
     async def change(self, call: Call, type: str, id: str, body: Changes) -> Known:  # noqa: A002 - as above
         """Change what is on record of a principal; disabling ends all that was issued to it."""
         ref = Ref(type, id)
+        proof = self._callers.prove(call.scope)
 
         def change(tx: Transaction) -> PrincipalRecord:
             record = roster.change_principal(tx, ref, name=body.name, emails=body.emails, attributes=body.attributes)
             if body.groups is not None:
                 record = roster.set_groups(tx, ref, body.groups)
-            if body.disabled:
-                roster.disable(tx, ref, "disabled")
+            if body.disabled and ref.type == "User":
+                self._leave(tx, ref, proof.principal.ref, DISABLED)
+            elif body.disabled:
+                roster.disable(tx, ref, DISABLED)
             elif body.disabled is False:
                 roster.enable(tx, ref)
             return record
@@ -208,7 +221,7 @@ class IdentityDoor:
         # Of anyone like it: who changes their own record is what is on record, and in no group that is still to come.
         anyone = Ref(type, ANYONE)
         also = members(self._directory, anyone, body.groups, attributes=about.attributes) if body.groups else ()
-        await self._do(call, ADMINISTER, about, change, {"changed": sorted(changed)}, also=also)
+        await self._do(call, ADMINISTER, about, change, {"changed": sorted(changed)}, also=also, proof=proof)
         return Known(self._directory.record(ref), self._directory.keys_of(ref))
 
     async def add_key(self, call: Call, type: str, id: str, body: NewKey) -> KeyRecord:  # noqa: A002 - as above
@@ -283,9 +296,10 @@ class IdentityDoor:
         detail: Attributes = NOTHING,
         *,
         also: Iterable[Resource] = (),
+        proof: Proof | None = None,
     ) -> T:
         """Do what ``within`` does, if the caller may, to ``also`` too, in the commit that records it."""
-        proof = self._callers.prove(call.scope)
+        proof = proof or self._callers.prove(call.scope)
         for one in also:
             allowed(await self._authorizer.authorize(proof, action, one, detail=detail))
         outcome = await self._authorizer.authorize(proof, action, about, within=within, detail=detail)
