@@ -263,3 +263,18 @@ async def test_a_mover_by_decision_moves_in_the_organisations_too(site: Site) ->
     assert list(site.github.repositories[1296269].invited.values()) == [(BOB, "push")]
     assert site.gitlab.projects[500].members == {CAROL: 20, BOB: 20}
     assert await site.told("acme") == await site.told("shop") == []
+
+
+async def test_undo_does_not_give_a_leaver_the_higher_role_back_that_they_once_had(site: Site) -> None:
+    await site.groups("bob", "platform", "leads", "owners")
+    assert (await site.apply("acme")).stage == "verified"
+    await site.groups("bob", "platform")
+    effect = await site.apply("acme")  # which makes bob less, and does not remove him
+    assert effect.stage == "verified"
+    await site.disable("bob")
+    assert (await site.apply("acme")).stage == "verified"
+    assert BOB not in site.github.members
+    await site.write(lambda tx: site.app.work.effects.undo(tx, effect.id, Ref("User", "root")))
+    assert (await site.settled(effect.id)).stage == "undone"
+    assert BOB not in site.github.members
+    assert not site.github.invitations

@@ -241,8 +241,8 @@ class Memberships:
     async def _undo(self, step: Step) -> None:
         active = self.people()
         for change in reversed(_changes(step)):
-            if change.removes and change.person not in active:
-                continue  # a removal is undone for those who are here: whoever has left since stays out
+            if change.before and change.person not in active:
+                continue  # a role is given back to those who are here: whoever has left since stays out
             await self._hosts[step.subject.id].change(self._place(step), change.reversed())
 
     async def _still(self, step: Step) -> Sequence[Change]:
