@@ -43,7 +43,8 @@ def printable(text: object) -> str:
 
 def print_json(value: Any) -> None:
     """``value`` as JSON, indented on a terminal and on one line in a pipe."""
-    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    text = json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+    print(printable(text) if sys.stdout.isatty() else text)
 
 
 def show(value: Any, *, as_json: bool, text: Callable[[Any], str]) -> None:
