@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from everproof.access import Wanted, store
 from everproof.access.plain import MAX_TEXT
+from everproof.access.requests import MAX_AN_HOUR
 from everproof.authorize import Allowed, Denied
 from everproof.identity import roster
 from everproof.identity.holding import hold
@@ -17,7 +18,7 @@ from everproof.kernel.clock import ClockBehindError
 from everproof.kernel.errors import InputError, NotFoundError
 from everproof.kernel.words import MAIN_SPACE, Action, Principal, Proof, Ref
 from everproof.storage import Transaction
-from tests.access.house import DEPLOY, PRODUCTION, House, files
+from tests.access.house import DEPLOY, PRODUCTION, RULES, House, files
 
 
 async def granted(house: House, **more: Any) -> Any:
@@ -329,6 +330,28 @@ async def test_rule_that_asks_for_more_people_by_now_holds_for_what_was_requeste
     await house.rule(files(stricter))
     assert (await house.approve("ruth", request)).state == "approved"
     assert (await house.approve("ada", request)).state == "granted"
+
+
+async def test_approver_whom_the_rule_names_no_more_does_not_count(house: House) -> None:
+    request = await house.request()
+    await house.approve("rob", request)
+    await house.rule(files(RULES.replace('Group::"release"', 'User::"ada"')))
+    assert isinstance(await house.try_approve("ruth", request), Denied)
+    assert (await house.approve("ada", request)).state == "approved"  # rob, who was an owner, counts no more
+    assert (await house.approve("grace", request)).state == "granted"
+
+
+async def test_requests_made_and_taken_back_over_and_over_flood_nobody(house: House) -> None:
+    for _ in range(MAX_AN_HOUR):
+        request = await house.request()
+        assert isinstance(await house.access.requests.cancel(house.proof("dev"), request.id), Allowed)
+    told = len(house.told)
+    outcome = await house.try_request("dev", "deployment:start", PRODUCTION, 3600, "once more")
+    assert isinstance(outcome, Denied)
+    assert "within an hour" in outcome.reason
+    assert len(house.told) == told
+    house.clock.advance(timedelta(hours=1))
+    await house.request()
 
 
 async def test_request_that_no_rule_has_any_more_is_not_granted(house: House) -> None:
