@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -10,7 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
 from everproof.identity import roster
-from everproof.kernel.words import Ref
+from everproof.kernel.words import Fact, Ref
 from tests.provider.conftest import Backchannel
 from tests.provider.site import (
     CALLBACKS,
@@ -464,6 +466,33 @@ async def test_consent_of_another_persons_session(site: Site, alice: Person) -> 
     for other in (await site.enter("mallory"), await site.enter(alice.id)):
         assert (await other.send("POST", place, {"answer": "yes"})).status == 404
         assert (await other.send("GET", place)).status == 404
+
+
+async def test_consent_skipped_where_policy_changes_its_mind(
+    site: Site, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked what policy would refuse anyway; should it allow it a moment later, nobody has consented yet."""
+    with monkeypatch.context() as patch:
+        patch.setattr(site.app.authorizer, "suppose", lambda *_, **__: False)
+        answer = await alice.authorize(client="wiki")
+    assert answer.status == 403
+    assert "location" not in answer.headers
+
+
+async def test_consent_is_asked_by_what_policy_sees_of_the_sign_in(
+    site: Site, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    suppose = site.app.authorizer.suppose
+
+    def noted(*args: Any, facts: Iterable[Fact] = (), **more: Any) -> bool:
+        seen.extend(f"{fact.name}={fact.value}" for fact in facts)
+        return suppose(*args, facts=facts, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.app.authorizer, "suppose", noted)
+        assert (await alice.authorize(client="wiki")).headers["location"].startswith("/consent/")
+    assert seen == ["flow=code"]
 
 
 async def test_consent_withdrawn(site: Site, alice: Person) -> None:

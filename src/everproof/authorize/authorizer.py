@@ -212,9 +212,17 @@ class Authorizer:
             return RefusedError(f"{proof.principal.ref} is disabled", todo="ask an administrator")
         return _outside_scope(proof, action)
 
-    def suppose(self, proof: Proof, action: Action, resource: Resource, *, context: Attributes = NOTHING) -> bool:
+    def suppose(
+        self,
+        proof: Proof,
+        action: Action,
+        resource: Resource,
+        *,
+        facts: Iterable[Fact] = (),
+        context: Attributes = NOTHING,
+    ) -> bool:
         """Whether `authorize` would allow it now. Nothing is recorded of it, so nobody may act upon it."""
-        known = self._gather(proof, action, resource, (), self._storage.clock.now())
+        known = self._gather(proof, action, resource, facts, self._storage.clock.now())
         verdict = self.engine.decide(self._asked(proof, action, resource, context, known))
         return verdict.decision.allowed and self._refusal(proof, action) is None
 

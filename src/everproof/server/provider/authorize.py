@@ -29,6 +29,7 @@ from everproof.identity.provider.requests import (
 from everproof.identity.provider.resuming import PARAMETER, Seen
 from everproof.identity.sessions import Session, Sessions
 from everproof.kernel.clock import milliseconds
+from everproof.kernel.errors import RefusedError
 from everproof.kernel.words import Proof, Ref
 from everproof.server.browser import Browser, seen_from
 from everproof.server.console.paths import with_next
@@ -39,7 +40,7 @@ from everproof.server.http.call import FORM, send_reply
 from everproof.server.http.route import Declaration
 from everproof.server.provider.asking import MAX_FORM, SIGN_IN, flow, header, read_form
 from everproof.server.provider.metadata import AUTHORIZE, PUSH
-from everproof.storage import Storage
+from everproof.storage import Storage, Transaction
 
 LOGIN: Final = "/login"
 RESUME: Final = "/resume"
@@ -177,22 +178,34 @@ class AuthorizeDoor:
         consented = seen is not None and seen.consented
         known = await asyncio.to_thread(self._consent, session, to.client.id)
         needed = consents.is_needed(to.client, request, known, consented=consented)
-        facts = flow(proof, "code")
-        if needed and self._authorizer.suppose(proof, SIGN_IN, to.client.resource):
+        if needed and self._authorizer.suppose(proof, SIGN_IN, to.client.resource, facts=flow(proof, "code")):
             if "none" in request.prompt:
                 raise AuthorizationError("consent_required", "its user has to be asked")
             return await self._ask(session, request, seen)
+        return await self._give(call, to, request, session, unasked=needed)
+
+    async def _give(
+        self, call: Call, to: Addressed, request: AuthorizationRequest, session: Session, *, unasked: bool
+    ) -> Reply:
+        """Give a code, if policy allows it; none where the person was ``unasked``, since it seemed to be denied."""
+        proof = self._sessions.proof(session.id)
         grant = CodeGrant(
             request=request, session=session.id, user=session.principal.id, scope=request.scope,
             **seen_from(call.scope),
         )  # fmt: skip
+
+        def give(tx: Transaction) -> str:
+            if unasked:
+                raise RefusedError(f"you have not let {to.client.title} know who you are", todo="begin again")
+            return codes.give_code(tx, grant)
+
         outcome = await self._authorizer.authorize(
             proof,
             SIGN_IN,
             to.client.resource,
-            facts=facts,
+            facts=flow(proof, "code"),
             detail={"step": "code", "scope": list(request.scope)},
-            within=lambda tx: codes.give_code(tx, grant),
+            within=give,
         )
         if isinstance(outcome, Denied):
             if "none" in request.prompt:
