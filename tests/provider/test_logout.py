@@ -67,6 +67,26 @@ async def test_a_link_of_another_site_signs_nobody_out(site: Site, alice: Person
     assert site.app.identity.sessions.find(alice.session.id) is None
 
 
+async def test_whoever_comes_back_late_is_signed_out_all_the_same(site: Site, alice: Person) -> None:
+    """The browser that was at the client's pages: its cookie has run out, and its key would renew it for the next."""
+    assert alice.session is not None
+    for path in ("/oauth/end_session", "/logout"):
+        person = await site.enter(alice.id)
+        token = await signed_in(site, person)
+        assert person.session is not None
+        id_ = person.session.id
+        _, cookie = await site.app.storage.write(lambda tx, id_=id_: site.browser.bind(tx, id_, "k" * 43))
+        late = Person(site, person.session, cookie.partition(";")[0])
+        site.clock.advance(timedelta(minutes=11))
+        if path == "/logout":
+            own = {"origin": URL, "sec-fetch-site": "same-origin", "content-type": FORM}
+            answer = await late.send("POST", path, b"", headers=own)
+        else:
+            answer = await late.follow(f"{path}?{urlencode({'id_token_hint': token})}")
+        assert "Max-Age=0" in answer.headers["set-cookie"], (path, answer.body)
+        assert site.app.identity.sessions.find(id_) is None, path
+
+
 @pytest.mark.parametrize(
     "uri", ["https://evil.example/", "https://grafana.example/login/", "https://grafana.example/login?x=1", "//x"]
 )

@@ -3,6 +3,7 @@
 import asyncio
 import html
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -96,7 +97,10 @@ class Visitor:
         return await self._client.post(path, content=urlencode(form), headers=sent)
 
     async def ask(self, provider: str = "example", **query: str) -> str:
-        """The provider's address that the server sends the browser to."""
+        """The provider's address that the server sends the browser to; for a step-up, by the link of its page."""
+        if "step_up" in query:
+            shown = await self.get(f"/step-up?session={query['step_up']}", sec_fetch_site="same-origin")
+            query["mark"] = re.findall(r"[?;]mark=([\w-]+)", shown.text)[0]
         answer = await self.get(f"/login/{provider}?{urlencode(query)}", sec_fetch_site="same-origin")
         assert answer.status_code == 303, answer.text
         return answer.headers["location"]

@@ -187,6 +187,10 @@ async def test_a_factor_is_not_shown_to_a_session_of_somebody_else(
     (mine,) = site.sessions(ada)
     for site_ in ("cross-site", "same-site", "none"):
         assert (await hers.get(f"/login/example?step_up={mine.id}", sec_fetch_site=site_)).status_code == 403
+    # By a page of the server's own, which goes on wherever a link has it go: it is not the page that asks for a factor.
+    for mark in ("", "&mark=" + site.app.identity.sign_on.step_up_mark(session.id, mine.id)):
+        answer = await hers.get(f"/login/example?step_up={mine.id}{mark}", sec_fetch_site="same-origin")
+        assert answer.status_code == 403, mark
     # Another account signs in where hers was asked for; one that nobody has seen before does not come in by it either.
     stranger = someone()
     for other in (bob, stranger):

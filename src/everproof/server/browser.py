@@ -159,6 +159,17 @@ class Browser:
         self._require_own_site(scope["method"], found)
         return self._kept(value).session
 
+    def held(self, scope: Scope) -> Session | None:
+        """The session that this browser is in, also where its cookie has to be renewed: to end it, and for no more.
+
+        Raises:
+            CrossSiteError: another site makes the request.
+        """
+        try:
+            return self.holder(scope)
+        except UnauthenticatedError:
+            return None
+
     def wants_key(self, scope: Scope) -> bool:
         """Whether all that the request lacks is a renewed cookie: a page may send the browser to where it gets one."""
         try:

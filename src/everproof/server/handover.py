@@ -107,7 +107,7 @@ class HandoverDoor:
     async def take(self, call: Call, body: Handover) -> Reply:
         """Sign this browser in by a link."""
         self._require_own_page(call)
-        before = self._browser.session(call.scope)
+        before = self._browser.held(call.scope)
         session, challenge, proof = self._read(body.code)
         beginning = Beginning(
             principal=session.principal, kind="browser", provider=session.provider,

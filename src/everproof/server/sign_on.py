@@ -4,6 +4,7 @@ The browser is sent to the provider with a cookie that holds what was asked, and
 somebody signs in is a decision like any other, and the session begins in the commit that records it.
 """
 
+import hmac
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
@@ -55,11 +56,13 @@ Text = Annotated[str, msgspec.Meta(max_length=MAX_NEXT)]
 class Start(msgspec.Struct, frozen=True):
     """Where to go on to, and the session that is to be shown a factor, where it is not to begin.
 
-    ``max_age``: 0 where the provider is to ask its user anew.
+    ``mark`` says that the link stands on the page of the browser's own session. ``max_age``: 0 where the provider is to
+    ask its user anew.
     """
 
     next: Text = "/"
     step_up: Text = ""
+    mark: Annotated[str, msgspec.Meta(max_length=64)] = ""
     max_age: Annotated[str, msgspec.Meta(max_length=16)] = ""
 
 
@@ -143,7 +146,7 @@ class SignOnDoor:
         """
         next_ = require_path(query.next)
         if query.step_up:
-            self._require_own_session(call, query.step_up)
+            self._require_own_session(call, query)
         return _sent(await self._sign_on.begin(provider, next_=next_, step_up=query.step_up, anew=query.max_age == "0"))
 
     async def take_up(self, call: Call, form: TakenUp, provider: str) -> Reply:
@@ -156,7 +159,6 @@ class SignOnDoor:
         """Take the provider's answer, and sign in whom it is about."""
         name = self._sign_on.cookie_name(query)
         come = await self._sign_on.complete(provider, query, _cookie(call, name))
-        before = self._browser.session(call.scope)
         if come.is_new:
             detail = {"provider": provider, "email": list(come.record.emails)}
             outcome = await self._authorizer.authorize(
@@ -164,7 +166,10 @@ class SignOnDoor:
             )
             allowed(outcome)
             come = self._sign_on.again(come)
-        cookie = await (self._step_up(come, before) if come.attempt.step_up else self._begin(call, come, before))
+        if come.attempt.step_up:
+            cookie = await self._step_up(come, self._browser.session(call.scope))
+        else:
+            cookie = await self._begin(call, come, self._browser.held(call.scope))
         headers = {"location": come.attempt.next}
         return Reply(status=SEE_OTHER, headers=headers, cookies=[*cookie, _gone(name)])
 
@@ -202,7 +207,7 @@ class SignOnDoor:
     async def sign_out(self, call: Call, form: SignOut) -> Reply:
         """Sign out here, and if asked to, at the provider too."""
         self._require_own_page(call)
-        session = self._browser.session(call.scope)
+        session = self._browser.held(call.scope)
         if session is None:
             return Reply(status=SEE_OTHER, headers={"location": LOGIN}, cookies=[CLEARED])
         there = ""
@@ -239,13 +244,17 @@ class SignOnDoor:
         }  # fmt: skip
         self._ledger.append(tx, _event(tx, said))
 
-    def _require_own_session(self, call: Call, id_: str) -> None:
+    def _require_own_session(self, call: Call, query: Start) -> None:
         site = call.header(b"sec-fetch-site")
         if site != "same-origin":
             raise CrossSiteError("a factor is asked for by a page of this server alone")
-        session, target = self._browser.session(call.scope), self._identity.sessions.find(id_)
+        session, target = self._browser.session(call.scope), self._identity.sessions.find(query.step_up)
         if session is None or target is None or session.principal != target.principal:
             raise RefusedError("there is no such session of yours", todo="sign in, and begin again")
+        # A page that goes on by itself is of this server too, wherever a link has it go on to.
+        mark = self._sign_on.step_up_mark(session.id, target.id)
+        if not hmac.compare_digest(mark.encode(), query.mark.encode()):
+            raise CrossSiteError("the link is not of the page that asks for a factor")
 
     def _require_own_page(self, call: Call) -> None:
         """Check that a page of this server has sent the form (the browser says so itself)."""

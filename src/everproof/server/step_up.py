@@ -222,7 +222,7 @@ class StepUpDoor:
         if call.header(b"origin") != self._issuer:
             # Without a cookie there is nothing else that tells our page from one that signs people in as somebody else.
             raise RefusedError("the request does not say that a page of this server makes it", place="header origin")
-        before = self._browser.session(call.scope)
+        before = self._browser.held(call.scope)
         found = await asyncio.to_thread(self._factors.passkeys.shown, SIGN_IN, body.credential, person=None)
         shown = await self._factors.passkey_shown(found)
         proof = self._proof(shown)

@@ -1,6 +1,7 @@
 """Sign-on put together: what the door and the floors above ask of it."""
 
 import asyncio
+import hmac
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -30,6 +31,7 @@ from everproof.identity.sign_on.files import Provider
 from everproof.identity.sign_on.id_token import Assertion
 from everproof.identity.sign_on.logout import REMEMBERED, LogoutToken, names_of, verify_logout
 from everproof.identity.tickets import look_up_ticket
+from everproof.kernel.canonical import b64url, encode
 from everproof.kernel.errors import NotFoundError, RefusedError, UnavailableError
 from everproof.kernel.words import Ref
 from everproof.keys import SigningKeys
@@ -72,6 +74,7 @@ class SignOn:
         self._provisioned: ProvisionedAs = _nobody
         self._attempts = SignOnAttempts(storage.clock, key=signing.derived("everproof/sign-on/v1"))
         self._hints = AESGCM(signing.derived("everproof/sign-on-hints/v1"))
+        self._marks = signing.derived("everproof/sign-on-step-up/v1")
         self._client = RelyingParty(
             outbound,
             storage.clock,
@@ -149,6 +152,13 @@ class SignOn:
             raise OutboundError(
                 f"{provider.title} cannot be asked: {error.message}", place=error.place, todo=todo
             ) from error
+
+    def step_up_mark(self, own: str, target: str) -> str:
+        """What stands in the link by which the page of session ``own`` has a factor shown to session ``target``.
+
+        No other page, and nobody who leads a browser to one that goes on by itself, can make such a link.
+        """
+        return b64url(hmac.digest(self._marks, encode([own, target]), "sha256"))
 
     def cookie_name(self, response: Response) -> str:
         """The name of the cookie that must come with a response."""

@@ -37,7 +37,7 @@ class Console:
         providers: Callable[[], list[tuple[str, str]]] = identity.sign_on.providers
         pages: Iterable[list[Route]] = (
             SigningInPages(visitors, providers=providers).routes(),
-            StepUpPages(visitors, step_up, providers=providers).routes(),
+            StepUpPages(visitors, step_up, sign_on=identity.sign_on).routes(),
             FactorPages(visitors, factors).routes(),
             AccessPages(visitors, access, directory=identity.directory, rules=lambda: app.access.rules).routes(),
             RequestPages(visitors, access, app.access.requests).routes(),

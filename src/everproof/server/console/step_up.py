@@ -1,11 +1,11 @@
 """The page on which a factor is shown, on the way to something that asks for one."""
 
-from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
 
 from everproof.identity.factors import Method
+from everproof.identity.sign_on import SignOn
 from everproof.kernel.errors import Error, InputError, NotFoundError
 from everproof.server.console.page import HTML, see_other
 from everproof.server.console.paths import HOME, ours, with_next
@@ -47,10 +47,10 @@ class StepUpForm(msgspec.Struct, frozen=True):
 class StepUpPages:
     """Showing a factor."""
 
-    def __init__(self, visitors: Visitors, door: StepUpDoor, *, providers: Callable[[], list[tuple[str, str]]]) -> None:
+    def __init__(self, visitors: Visitors, door: StepUpDoor, *, sign_on: SignOn) -> None:
         self._visitors = visitors
         self._door = door
-        self._providers = providers
+        self._sign_on = sign_on
 
     def routes(self) -> list[Route]:
         """What is served."""
@@ -95,8 +95,9 @@ class StepUpPages:
             waits=ways.wait_seconds,
             session=form.session,
             own=mine.id,
+            mark=self._sign_on.step_up_mark(mine.id, ways.session),
             elsewhere=elsewhere,
-            provider=next(((name, title) for name, title in self._providers() if name == mine.provider), None),
+            provider=next(((name, title) for name, title in self._sign_on.providers() if name == mine.provider), None),
             next="" if then == HOME else then,
             method=form.method,
             wrong="" if wrong is None else wrong.message[:1].upper() + wrong.message[1:] + ".",

@@ -99,7 +99,7 @@ class EndSessionDoor:
         if uri and (client is None or uri not in client.line.post_logout_redirect_uris):
             raise InputError("the address to go on to is not one of the client's", place="post_logout_redirect_uri")
         onwards = with_query(uri, state=fields.get("state", "")) if uri else ""
-        session = self._browser.session(scope)
+        session = self._browser.held(scope)
         if session is None:
             return _gone(onwards, client, cookie=False)
         known = hint is not None and hint.get("sub") == subject(session.principal) and await self._is_of(sid, session)
