@@ -421,3 +421,30 @@ async def test_passkey_of_somebody_who_is_contained(house: House) -> None:
     )
     assert (await house.stranger().enter(key)).status == 403
     assert (await alice.post("/v1/step-up/options")).status == 401
+
+
+async def test_a_first_factor_that_is_not_the_first_any_more(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once: a session that was stolen adds the first factor while its person does."""
+    alice = await house.person("alice")
+    thief = await house.signed_in(alice.ref)
+    before = house.app.factors.held(alice.ref)
+    assert (await alice.add_totp()).status == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(house.app.factors, "held", lambda _person: before)
+        added = await thief.add_passkey(house.key())
+    assert added.status == 403, added.body
+    assert "meanwhile" in added.json["detail"]
+    assert house.app.factors.telling.kinds(alice.ref) == {"totp"}
+    assert thief.here.second_factor is None
+
+
+async def test_the_last_two_factors_removed_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever has just shown one factor gets rid of both, and adds their own as the first."""
+    alice = await house.person("alice")
+    ids = [(await alice.add_passkey(house.key(), name)).json["id"] for name in ("one", "other")]
+    before = house.app.factors.held(alice.ref)
+    assert (await alice.send("DELETE", f"/v1/factors/{ids[0]}")).status == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(house.app.factors, "held", lambda _person: before)
+        assert (await alice.send("DELETE", f"/v1/factors/{ids[1]}")).status == 403
+    assert [one.id for one in house.app.factors.held(alice.ref).factors] == [ids[1]]

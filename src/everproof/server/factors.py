@@ -213,6 +213,7 @@ class FactorsDoor:
         )
 
         def settle(tx: Transaction) -> Factor:
+            self._factors.require_still(tx, about, person)
             recovery = self._factors.recoveries.require(tx, person, body.recovery)
             factor = self._factors.passkeys.settle(tx, person, name, made)
             if recovery is not None:
@@ -246,6 +247,7 @@ class FactorsDoor:
         shown = await self._factors.passwords.shown(person, "totp", body.code, pending=body.id)
 
         def settle(tx: Transaction) -> Factor:
+            self._factors.require_still(tx, about, person)
             recovery = self._factors.recoveries.require(tx, person, body.recovery)
             factor = self._factors.passwords.confirm(tx, shown)
             if recovery is not None:
@@ -285,9 +287,12 @@ class FactorsDoor:
         person = await asyncio.to_thread(self._factors.owner, id)
         held = await self._held(person)
         about = self._factors.resource(person, by, held, held.find(id))
-        outcome = await self._authorizer.authorize(
-            proof, REMOVE, about, within=lambda tx: self._factors.remove(tx, person, id, by)
-        )
+
+        def change(tx: Transaction) -> Factor:
+            self._factors.require_still(tx, about, person)
+            return self._factors.remove(tx, person, id, by)
+
+        outcome = await self._authorizer.authorize(proof, REMOVE, about, within=change)
         return Removed(id, allowed(outcome).receipt.entry_id)
 
     async def _enrolling(self, call: Call, kind: Kind) -> tuple[Proof, Session, Resource]:

@@ -30,11 +30,11 @@ from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.entrance import Asked, LoginAnswer, asked
 from everproof.server.http import Call, Reply, Route
+from everproof.server.sign_on import OURSELVES
+from everproof.server.sign_on import SIGN_IN as ENTER
 from everproof.storage import Transaction
 
 SHOW: Final = Action("factor:show")
-ENTER: Final = Action("identity:sign-in")
-HERE: Final = Resource(ref=Ref("Client", "everproof"), attributes={"own": True}, parents=(MAIN_SPACE,))
 PROOF: Final = "passkey"
 
 Text = Annotated[str, msgspec.Meta(max_length=128)]
@@ -246,7 +246,7 @@ class StepUpDoor:
             Fact(name, value, proof.at, PROOF)
             for name, value in (("mfa_age", 0), ("mfa_method", shown.method), ("provider", PROOF))
         ]
-        outcome = allowed(await self._authorizer.authorize(proof, ENTER, HERE, facts=facts, within=settle))
+        outcome = allowed(await self._authorizer.authorize(proof, ENTER, OURSELVES, facts=facts, within=settle))
         session, cookie = outcome.outcome
         view = Entered(proof.principal.ref, session.id, outcome.receipt.entry_id)
         return Reply.of(view, headers={"set-cookie": cookie})

@@ -158,6 +158,19 @@ class Factors:
             ref=Ref("Factor", factor.id if factor is not None else "new"), attributes=attributes, parents=(MAIN_SPACE,)
         )
 
+    def require_still(self, tx: Transaction, about: Resource, person: Ref) -> None:
+        """Hold that what was decided about is still nobody's first factor to come, and still not their last one.
+
+        Raises:
+            RefusedError: another was added or removed meanwhile. Nothing was written.
+        """
+        now = Held(tuple(kept.factor for kept in store.of_person(tx.connection, person))).strong
+        first, last = not now, now == {about.ref.id}
+        if about.attributes["first"] and not first:
+            raise RefusedError("another factor was added meanwhile", todo="show that one, then add this one")
+        if last and not about.attributes["last"]:
+            raise RefusedError("it is the last one by now", todo="add another one first")
+
     def require_room(self, held: Held) -> None:
         """Hold that a person may have one more.
 
