@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from everproof.kernel.errors import Error, NotFoundError, UnavailableError
+from everproof.kernel.errors import Error, NotFoundError, UnauthenticatedError, UnavailableError
 from everproof.server.http.body import DisconnectedError
 from everproof.server.http.call import Reply, address_of, send_reply
 from everproof.server.http.openapi import document
@@ -16,6 +16,9 @@ from everproof.server.http.route import BareRoute, Route
 
 REQUEST_SECONDS: Final = 20.0
 """The longest that reading a request and answering it may take; a slow client costs a connection no longer."""
+
+CHALLENGE: Final = 'DPoP algs="ES256 EdDSA"'
+"""How to prove oneself here, where an error does not say more."""
 
 _log: Final = structlog.get_logger("everproof.http")
 
@@ -142,6 +145,8 @@ class Application:
             said.headers = {**(headers or {}), **said.headers}
             return said
         headers = {**(headers or {}), **getattr(error, "headers", {})}
+        if error.status == UnauthenticatedError.status:  # RFC 9110, section 15.5.2: it says how to prove oneself
+            headers.setdefault("www-authenticate", CHALLENGE)
         if error.status >= 500:  # noqa: PLR2004
             _log.warning("refused", path=path, code=error.code, detail=error.message)
         return problem_reply(error, headers=headers, extra=getattr(error, "extra", None))
