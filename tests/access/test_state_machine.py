@@ -126,11 +126,16 @@ class Oracle:
         owns = asked.resource == PRODUCTION and asked.release and "release" in self.groups[who]
         return "administrators" in self.groups[who] or owns
 
+    def may_approve(self, who: str, asked: Asked) -> bool:
+        """An approval counts only of an owner whom the rules of now name too."""
+        owns = asked.resource == PRODUCTION and BUNDLES[self.bundle][2]
+        return self.may_decide(who, asked) and ("administrators" in self.groups[who] or owns)
+
     def counting(self, asked: Asked) -> set[str]:
         return {
             who
             for who, session in asked.approvals.items()
-            if self.may_decide(who, asked) and self.sessions[who] == session
+            if self.may_approve(who, asked) and self.sessions[who] == session
         }
 
     def is_open(self, asked: Asked, now: datetime) -> bool:
@@ -143,7 +148,7 @@ class Oracle:
         return asked.by not in self.disabled and self.may_ask(asked.by, asked.resource)
 
     def approves(self, who: str, asked: Asked, now: datetime) -> bool:
-        fits = self.is_open(asked, now) and self.may_decide(who, asked) and self.grantable(asked)
+        fits = self.is_open(asked, now) and self.may_approve(who, asked) and self.grantable(asked)
         return fits and who not in self.counting(asked)
 
     def may(self, who: str, resource: Ref, now: datetime) -> bool:
