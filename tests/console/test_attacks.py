@@ -269,6 +269,20 @@ async def test_an_approval_is_of_what_was_seen(site: Site) -> None:
     assert good.headers["location"] == f"/requests/{record.id}?said=approve"
 
 
+async def test_a_link_to_show_a_factor_to_a_session_that_was_stolen(site: Site) -> None:
+    """Whoever sent it hopes for a touch: the page says which session asks, and from where."""
+    await newcomer(site, "victim", "developers")
+    stolen, _ = await signed_on(site, "victim", address="198.51.100.66", agent="curl/8.5 <b>")
+    session, cookie = await signed_on(site, "victim", address="192.0.2.7")
+    victim = Reader(site, session, f"{NAME}={cookie['value']}")
+    shown = (await victim.get(f"/step-up?session={stolen.id}")).body.decode()
+    assert "198.51.100.66" in shown
+    assert "in another browser" in shown
+    assert "in a terminal" not in shown
+    assert "<b>" not in shown
+    assert "198.51.100.66" not in (await victim.get("/step-up")).body.decode()
+
+
 async def test_no_secret_stands_in_an_address(mallory: Reader) -> None:
     made = await mallory.post("/factors/totp", {"name": "app"})
     assert made.status == 200

@@ -86,7 +86,7 @@ class StepUpPages:
         except NotFoundError as error:
             error.todo = "sign in as whoever began it in the terminal, or begin it again there"
             raise
-        elsewhere = ways.session != mine.id
+        elsewhere = None if ways.session == mine.id else self._visitors.session_called(ways.session)
         then = ours(form.next)
         return self._visitors.show(
             call.scope,

@@ -68,6 +68,13 @@ class Visitors:
             raise SessionOverError
         return session
 
+    def session_called(self, id_: str) -> Session:
+        """A session, whoever's it is."""
+        session = self._sessions.find(id_)
+        if session is None:
+            raise SessionOverError
+        return session
+
     def who(self, scope: Scope) -> Session | None:
         """The session of who looks, where there is one; never raises."""
         try:
