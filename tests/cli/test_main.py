@@ -30,7 +30,7 @@ def test_help_names_every_family_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_there_and_explains_itself(family: str) -> None:
-    importlib.import_module(f"everproof.cli.{family}")
+    importlib.import_module(f"everproof.cli.{family.replace('-', '_')}")
     done = run(family, "--help")
     assert done.returncode == 0
     assert "Usage: everproof" in done.stdout

@@ -49,6 +49,9 @@ async def test_every_door_that_needs_a_proof_refuses_without_one(site: Site) -> 
             media = next(iter(operation.get("requestBody", {}).get("content", {"application/json": 0})))
             body = b"token=x" if "form" in media else b"{}"
             answer = await call(site.doors, method, filled(path), body, {"content-type": media, **headers})
+            if answer.status == 303:  # a page, whose reader signs in first
+                assert answer.headers["location"].startswith("/login?next="), path
+                continue
             assert answer.status in {400, 401}, (method, path, answer)
             if answer.status == 401:
                 assert answer.headers["www-authenticate"].startswith("DPoP"), path

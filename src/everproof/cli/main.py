@@ -12,7 +12,7 @@ FAMILIES: Final = {
     "sessions": "See where you are signed in, and sign out.",
     "step-up": "Show a second factor in your session.",
     "factors": "Your passkeys, apps and recovery codes; recover what is lost.",
-    "run": "Run a step of a pipeline, with a credential for its stage alone.",
+    "run": "Run a pipeline's step with a credential for its stage.",
     "ask": "Ask whether something would be allowed, and why not.",
     "request": "Ask for access for a while.",
     "requests": "Requests for access: list, show, take back.",

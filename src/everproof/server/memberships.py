@@ -99,8 +99,8 @@ class MembershipsDoor:
         return allowed(outcome).outcome
 
     async def _may(self, call: Call, name: str) -> None:
-        about = self._about(name)
-        allowed(await self._authorizer.authorize(self._callers.prove(call.scope), READ, about))
+        proof = self._callers.prove(call.scope)
+        allowed(await self._authorizer.authorize(proof, READ, self._about(name)))
 
     def _about(self, name: str) -> Resource:
         host = self._memberships.host(name)
