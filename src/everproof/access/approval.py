@@ -76,10 +76,10 @@ class Approval:
         if not hmac.compare_digest(answer.digest.encode(), kept.digest.encode()):
             raise RefusedError("this approval is of another request than this one", todo="look at it again")
         rule = self._rule(tx, kept.body)
-        before = [one for one in kept.answers if self._counts(tx, one, kept)]
+        before = [one for one in kept.answers if self._counts(tx, one, kept, rule)]
         if any(one.by == answer.by for one in before):
             raise RefusedError("you have approved this already", todo="somebody else has to approve it too")
-        if not self._counts(tx, answer, kept):
+        if not self._counts(tx, answer, kept, rule):
             raise RefusedError("you may not approve this by now", todo="look at it again")
         counting = (*before, answer)
         granted = None
@@ -103,10 +103,6 @@ class Approval:
         if not rule.automatic:
             raise RefusedError("access.toml has this approved by people")
         return self._grant(tx, kept.body, rule, policies=verdict.decision.reasons)
-
-    def counting(self, tx: Transaction, kept: store.Kept) -> list[Answer]:
-        """The approvals that count as of now."""
-        return [one for one in kept.answers if self._counts(tx, one, kept)]
 
     def _grant(
         self,
@@ -146,11 +142,11 @@ class Approval:
             raise RefusedError("access.toml lets this be requested no more")
         return rule
 
-    def _counts(self, tx: Transaction, answer: Answer, kept: store.Kept) -> bool:
+    def _counts(self, tx: Transaction, answer: Answer, kept: store.Kept, rule: Rule) -> bool:
         """Whether an approval counts: of this very request, by someone who may still give it.
 
         Theirs is judged with what was known of them when they gave it, such as how fresh their factor was, and with
-        who they are now. Whose session was ended since, by whomever, has to say so again.
+        who they are and whom the rule names now. Whose session was ended since, by whomever, has to say so again.
         """
         if answer.digest != kept.digest or answer.by == kept.body.requester:
             return False
@@ -160,7 +156,7 @@ class Approval:
         if answer.credential is not None and not self._is_live(tx, answer.credential):
             return False
         others = [one for one in kept.answers if one.by != answer.by]
-        about = resources.of_request(kept.body, others)
+        about = resources.of_request(msgspec.structs.replace(kept.body, owners=rule.owners), others)
         return self._decides(principal, about, msgspec.json.decode(answer.context))
 
     def _is_live(self, tx: Transaction, credential: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 import msgspec
@@ -30,8 +31,11 @@ REVOKE: Final = Action("access:revoke")
 
 MAX_OPEN: Final = 20
 """Requests of one person that wait: more would only hide the others from those who answer."""
+MAX_AN_HOUR: Final = 60
+"""Requests of one person within an hour, taken back or not: each is told to those who answer."""
 MAX_SAID: Final = 16_384
 """Bytes that may be said of a resource."""
+AN_HOUR: Final = timedelta(hours=1)
 MAX_LISTED: Final = 200
 LOOKED_AT: Final = 2_000
 """Requests that one listing looks through for those that the caller may see."""
@@ -288,6 +292,8 @@ class Requests:
             raise RefusedError(f"you have asked for that: {same} waits for an answer")
         if store.count_open(connection, by, tx.now) >= MAX_OPEN:
             raise RefusedError(f"{MAX_OPEN} requests of yours wait for answers", todo="take some back")
+        if store.count_since(connection, by, tx.now - AN_HOUR) >= MAX_AN_HOUR:
+            raise RefusedError(f"you have asked {MAX_AN_HOUR} times within an hour", todo="wait, or talk to them")
         require_use(self._authorizer, proof, wanted, needs=body.needs, expires_in=body.seconds)
         store.insert_request(tx, body)
         self._grants.record(

@@ -141,6 +141,13 @@ def count_open(connection: Connection, requester: str, now: datetime) -> int:
     return connection.scalar(found) or 0
 
 
+def count_since(connection: Connection, requester: str, since: datetime) -> int:
+    """How many requests somebody has made since then, whatever became of them."""
+    found = select(func.count()).select_from(requests)
+    mine = found.where(requests.c.requester == requester, requests.c.created > milliseconds(since))
+    return connection.scalar(mine) or 0
+
+
 def find_same(connection: Connection, requester: str, action: str, resource: Ref, now: datetime) -> str | None:
     """A request of a person for the same that waits for answers."""
     found = select(requests.c.id).where(
