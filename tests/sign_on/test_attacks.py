@@ -364,6 +364,17 @@ async def test_unverified_email(site: Site, provider: openid.Running, someone: C
     assert site.app.identity.directory.of_email("ceo@example.com") is None
 
 
+@pytest.mark.parametrize("verified", [False, None, "true", 1])
+async def test_a_name_made_of_an_unverified_email(site: Site, liar: LyingProvider, verified: object) -> None:
+    """Whoever claims an address first would be the one that policy names by it."""
+    text = site.files["sign-on/liar.toml"].decode()
+    site.trust("liars-secret", liar=text.replace("{preferred_username}", "{email}"))
+    liar.claims = {"email": "ceo@example.com", "email_verified": verified}
+    mallory = site.visitor()
+    await refused(site, mallory, await answered(mallory, liar), "has not verified")
+    assert Ref("User", "ceo@example.com") not in {one.ref for one in site.app.identity.directory.records()}
+
+
 @pytest.mark.parametrize(
     ("email", "verified"),
     [("x@evil.example", True), ("x@example.com.evil.example", True), ("x@example.com", "true"), ("x@example.com", 1),

@@ -278,6 +278,12 @@ def _new_id(said: Assertion, ticket: Ticket | None) -> str:
         return ticket.name
     if said.provider.new_id is None:
         raise NotLinkedError("the invitation does not say who it is for", todo="ask for one that names you")
+    if "email" in said.provider.new_id.claims and said.claims.get("email_verified") is not True:
+        # Else whoever claims somebody's address before they come has the name that policy knows them by.
+        raise SignOnError(
+            f"{said.provider.title} has not verified the address that your name here is made of",
+            place="claims.email_verified", todo=_ask(said),
+        )  # fmt: skip
     try:
         name = said.provider.new_id.fill(said.claims)
         return principal_id(name.lower() if name.isascii() else name, place="first_sign_on.id")
