@@ -50,7 +50,7 @@ async def test_every_door_that_needs_a_proof_refuses_without_one(site: Site) -> 
             body = b"token=x" if "form" in media else b"{}"
             answer = await call(site.doors, method, filled(path), body, {"content-type": media, **headers})
             if answer.status == 303:  # a page, whose reader signs in first
-                assert answer.headers["location"].startswith("/login?next="), path
+                assert answer.headers["location"].startswith("/login"), path
                 continue
             assert answer.status in {400, 401}, (method, path, answer)
             if answer.status == 401:

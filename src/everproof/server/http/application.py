@@ -141,15 +141,14 @@ class Application:
         said = self._pages(scope, error) if self._pages is not None else None
         for form in self._forms:
             said = said or form(path, error)
-        if said is not None:
-            said.headers = {**(headers or {}), **said.headers}
-            return said
-        headers = {**(headers or {}), **getattr(error, "headers", {})}
-        if error.status == UnauthenticatedError.status:  # RFC 9110, section 15.5.2: it says how to prove oneself
-            headers.setdefault("www-authenticate", CHALLENGE)
-        if error.status >= 500:  # noqa: PLR2004
-            _log.warning("refused", path=path, code=error.code, detail=error.message)
-        return problem_reply(error, headers=headers, extra=getattr(error, "extra", None))
+        if said is None:
+            if error.status >= 500:  # noqa: PLR2004
+                _log.warning("refused", path=path, code=error.code, detail=error.message)
+            said = problem_reply(error, headers=getattr(error, "headers", None), extra=getattr(error, "extra", None))
+        said.headers = {**(headers or {}), **said.headers}
+        if said.status == UnauthenticatedError.status:  # RFC 9110, section 15.5.2: it says how to prove oneself
+            said.headers.setdefault("www-authenticate", CHALLENGE)
+        return said
 
     async def _openapi(self) -> Reply:
         """This document: every route of the server, as OpenAPI 3.1."""
