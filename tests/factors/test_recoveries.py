@@ -66,6 +66,22 @@ async def test_two_people_vouch(house: House) -> None:
     assert recorded == ["recovery-begun", "recovery-vouched", "recovery-vouched", "recovery-used"]
 
 
+async def test_recovery_ends_what_a_thief_has_begun_a_moment_ago_at_another_process(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await house.person("alice")
+    await alice.add_passkey(house.key())
+    id_, ticket = await _begun(alice)
+    for name in ("ada", "bob"):
+        assert (await (await _administrator(house, name)).post(f"{RECOVERIES}/{id_}/vouch")).status == 200
+    fresh, thief = await house.signed_in(alice.ref), await house.signed_in(alice.ref)
+    with monkeypatch.context() as patch:  # this process has not heard of it yet
+        patch.setattr(house.app.identity.sessions, "of", lambda _ref: [])
+        assert await _add(fresh, ticket) == 201
+    assert house.app.identity.sessions.find(thief.session) is None
+    assert house.app.identity.sessions.find(fresh.session) is not None
+
+
 async def test_time_passes(house: House) -> None:
     alice = await _lost(house)
     id_, ticket = await _begun(alice)

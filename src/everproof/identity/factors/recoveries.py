@@ -206,10 +206,7 @@ class Recoveries:
         store.remove(tx, [factor.id for factor in lost])
         for factor in lost:
             self._end(tx, factor)
-        for other in self._sessions.of(recovery.person):
-            if other.id != session:
-                with contextlib.suppress(NotFoundError):  # it has ended since
-                    self._sessions.end(tx, other.id, "factors recovered")
+        self._sessions.end_others(tx, recovery.person, session, "factors recovered")
         self._telling.changed(tx, recovery.person)
         self._telling.event(
             tx, recovery.person, "recovery-used", recovery=recovery.id, factor=new.id, removed=[one.id for one in lost]

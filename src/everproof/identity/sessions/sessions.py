@@ -169,6 +169,11 @@ class Sessions:
             raise NotFoundError(f"there is no session {id_}", todo="everproof sessions list shows them")
         return end_credentials(tx, [id_], reason)
 
+    def end_others(self, tx: Transaction, ref: Ref, id_: str, reason: str) -> tuple[str, ...]:
+        """End all sessions of a person but one, those among them that another process has begun just now."""
+        ids = [kept.session.id for kept in store.of_principal(tx.connection, ref, tx.now) if kept.session.id != id_]
+        return end_credentials(tx, ids, reason) if ids else ()
+
     def end_by_provider(
         self, tx: Transaction, provider: str, *, subject: str = "", session: str = ""
     ) -> tuple[str, ...]:
