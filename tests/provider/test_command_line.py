@@ -189,3 +189,17 @@ async def test_revoking_its_session_ends_it(site: Site, alice: Person) -> None:
     assert (await device.send("POST", "/oauth/revoke", form={"token": held})).status == 200
     answer = await call(site.doors, "GET", "/v1/identity/me", headers={"authorization": f"DPoP {held}"})
     assert answer.status == 401
+
+
+async def test_a_narrowed_token_becomes_no_whole_session(site: Site, alice: Person) -> None:
+    """A link that signs a browser in is worth the session itself, and not what the token was narrowed to."""
+    device, got = await logged_in(site, alice)
+    assert (await device.send("POST", "/v1/login/handover")).status == 201
+    narrowed = await device.exchange(
+        got["access_token"], subject_token_type="urn:ietf:params:oauth:token-type:access_token",
+        scope="identity:sign-in",
+    )  # fmt: skip
+    assert narrowed.status == 200, narrowed.body
+    refused = await device.send("POST", "/v1/login/handover")
+    assert refused.status == 403, refused.body
+    assert "narrowed" in refused.json["detail"]

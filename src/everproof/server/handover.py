@@ -94,6 +94,8 @@ class HandoverDoor:
         session = self._sessions.find(str(proof.claims.get("session", "")))
         if session is None or session.kind != "cli" or session.principal != proof.principal.ref:
             raise RefusedError("only a session in a terminal hands over to a browser", todo="run: everproof login")
+        if proof.claims.get("scope") is not None:
+            raise RefusedError("a token that was narrowed to a scope hands over no whole session", todo="log in anew")
         allowed(await self._authorizer.authorize(proof, SIGN_IN, OURSELVES, detail={"step": "handover"}))
         challenge = self._challenges.new(session.id)
         return HandoverLink(f"{self._issuer}{FROM_TERMINAL}#{session.id}.{challenge.text}", challenge.expires)
