@@ -20,6 +20,7 @@ from everproof.storage import Transaction
 from tests.scim.conftest import GROUP, PATCH, USER, Directory, Site
 from tests.server.client import Client
 
+BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 BOUND_SECONDS = 5.0
 
@@ -89,6 +90,18 @@ async def test_bodies_that_are_too_large_or_not_json_or_of_another_kind(corp: Di
     assert is_refused(await corp.send("POST", "/Nothing", {}), 404)
     assert is_refused(await corp.send("GET", "/Users", query="count=one"), 400, "invalidValue")
     assert is_refused(await corp.send("GET", "/Users", query="filter=a&filter=b"), 400, "invalidValue")
+
+
+@pytest.mark.parametrize("path", ["/Bulk", "/Users", "/Groups/.search"])
+async def test_bodies_that_are_too_deep_are_refused_before_anything_walks_through_them(
+    corp: Directory, path: str
+) -> None:
+    deep: Any = "x"
+    for level in range(480):
+        deep = [deep] if level % 2 else {"a": deep}
+    operation = {"method": "POST", "path": "/Users", "bulkId": "a", "data": {"userName": "bob", "nested": deep}}
+    body = {"schemas": [BULK], "Operations": [operation]} if path == "/Bulk" else {"schemas": [USER], "nested": deep}
+    assert is_refused(await corp.send("POST", path, body), 400, "invalidSyntax")
 
 
 async def test_names_that_look_like_another_or_hide_something_are_nobodys(corp: Directory) -> None:

@@ -39,7 +39,10 @@ DOCUMENTS: Final = frozenset({"ServiceProviderConfig", "ResourceTypes", "Schemas
 LARGE: Final = 65_536
 """Bytes of a body that is read beside what else goes on: it takes milliseconds."""
 
-_read: Final = json_reader(Any)
+MAX_DEPTH: Final = 64
+"""Of values within values: the deepest honest one, a bulk of people with addresses, has six."""
+
+_json: Final = json_reader(Any)
 
 
 class ScimDoor:
@@ -155,6 +158,18 @@ def error_form(path: str, error: Error) -> Reply | None:
     from everproof.server.scim.errors import error_reply
 
     return error_reply(error)
+
+
+def _read(data: bytes) -> Any:
+    """What a body says, if it is flat enough that whoever walks through it comes back."""
+    value = _json(data)
+    level, depth = [value], 0
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise InputError(f"more than {MAX_DEPTH} values are within one another", place="body")
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return value
 
 
 def _require_media(call: Call) -> None:
