@@ -189,6 +189,19 @@ async def test_cloned_authenticator(house: House) -> None:
     assert (await house.stranger().enter(key)).status == 403
 
 
+async def test_cloned_authenticator_that_was_shown_before_its_owners(house: House) -> None:
+    """The thief was first: what the clone has shown in their session counts no more once there are seen to be two."""
+    alice, key = await _ready(house)
+    assert (await alice.show_passkey(key)).status == 200
+    clone = key.clone()
+    stolen = await house.signed_in(alice.ref)
+    assert (await stolen.show_passkey(clone)).status == 200
+    assert "passkey" in stolen.here.factors
+    assert (await alice.show_passkey(key)).json["code"] == "copied"
+    assert stolen.here.second_factor is None
+    assert "passkey" not in stolen.here.strength
+
+
 async def test_first_factor_again_after_the_only_one_was_suspended(house: House) -> None:
     """Who gets somebody's only factor suspended does not put their own in its place."""
     alice, key = await _ready(house)

@@ -237,12 +237,16 @@ class Factors:
             ReplayedError: it is an answer that was given before.
         """
         if found.copied:
-            await self._storage.write(lambda tx: self.passkeys.suspend(tx, found))
+            await self._storage.write(lambda tx: self._suspend(tx, found))
             raise CopiedError(
                 "this authenticator counts otherwise than before, so somebody may have a copy: it is suspended",
                 todo="use another factor, remove this one, and tell an administrator",
             )
         return found
+
+    def _suspend(self, tx: Transaction, found: PasskeyShown) -> None:
+        self.passkeys.suspend(tx, found)
+        self._sessions.forget_factor(tx, found.factor.person, found.method)
 
     def settle(self, tx: Transaction, shown: Shown, session: Session) -> Session:
         """Use up what was shown, and let the session know.
