@@ -104,6 +104,13 @@ async def test_bodies_that_are_too_deep_are_refused_before_anything_walks_throug
     assert is_refused(await corp.send("POST", path, body), 400, "invalidSyntax")
 
 
+async def test_a_bulk_searches_nothing(corp: Directory) -> None:
+    search = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": "title pr"}
+    operation = {"method": "POST", "path": "/Users/.search", "bulkId": "a", "data": search}
+    answer = await corp.send("POST", "/Bulk", {"schemas": [BULK], "Operations": [operation]})
+    assert [one["status"] for one in answer.json["Operations"]] == ["400"]
+
+
 async def test_names_that_look_like_another_or_hide_something_are_nobodys(corp: Directory) -> None:
     hidden = ["alice\u200b@example.com", "alice\u202e", "\u0000", "alice\n"]
     other = ["\u0430lice@example.com", "\uff41lice", "ali ce", "", "a" * 200, "../x"]
