@@ -202,6 +202,17 @@ async def test_cloned_authenticator_that_was_shown_before_its_owners(house: Hous
     assert "passkey" not in stolen.here.strength
 
 
+async def test_a_factor_that_was_removed_counts_no_more_where_a_thief_showed_it(house: House) -> None:
+    alice, key = await _ready(house)
+    stolen = await house.signed_in(alice.ref)
+    assert (await stolen.show_passkey(key)).status == 200
+    assert (await alice.add_totp()).status == 200
+    id_ = next(one.id for one in house.app.factors.held(alice.ref).factors if one.kind == "passkey")
+    assert (await alice.send("DELETE", f"/v1/factors/{id_}")).status == 200
+    assert stolen.here.second_factor is None
+    assert alice.here.second_factor == "passkey"
+
+
 async def test_first_factor_again_after_the_only_one_was_suspended(house: House) -> None:
     """Who gets somebody's only factor suspended does not put their own in its place."""
     alice, key = await _ready(house)

@@ -290,7 +290,7 @@ class FactorsDoor:
 
         def change(tx: Transaction) -> Factor:
             self._factors.require_still(tx, about, person)
-            return self._factors.remove(tx, person, id, by)
+            return self._factors.remove(tx, person, id, by, session=str(proof.claims.get("session", "")))
 
         outcome = await self._authorizer.authorize(proof, REMOVE, about, within=change)
         return Removed(id, allowed(outcome).receipt.entry_id)

@@ -193,8 +193,8 @@ class Factors:
         store.put(tx, factor)
         return factor
 
-    def remove(self, tx: Transaction, person: Ref, id_: str, by: Ref) -> Factor:
-        """Take a factor off the record; the sessions that it began end.
+    def remove(self, tx: Transaction, person: Ref, id_: str, by: Ref, *, session: str = "") -> Factor:
+        """Take a factor off the record; the sessions that it began end, and in all but ``session`` it counts no more.
 
         Raises:
             NotFoundError: the person has no such factor.
@@ -205,6 +205,7 @@ class Factors:
         factor = kept.factor
         store.remove(tx, [factor.id])
         self.passkeys.end_sessions(tx, factor, "its passkey was removed")
+        self._sessions.forget_factor(tx, person, METHODS[factor.kind], but=session)
         self.telling.changed(tx, person)
         whose = "you" if by == person else str(by)
         self.telling.owner(

@@ -128,11 +128,11 @@ class Sessions:
             )
         return self._write(tx, msgspec.structs.replace(kept, session=self._seen(session, tx.now)))
 
-    def forget_factor(self, tx: Transaction, ref: Ref, method: str) -> None:
-        """Let none of a person's sessions have been shown ``method``: who showed it may not have been they."""
+    def forget_factor(self, tx: Transaction, ref: Ref, method: str, *, but: str = "") -> None:
+        """Let no session of a person ``but`` one have been shown ``method``: who showed it may not have been they."""
         for kept in store.of_principal(tx.connection, ref, tx.now):
             session = kept.session
-            if method in session.factors:
+            if method in session.factors and session.id != but:
                 factors = {name: at for name, at in session.factors.items() if name != method}
                 strength = {name: how for name, how in session.strength.items() if name != method}
                 session = msgspec.structs.replace(session, factors=factors, strength=strength)
