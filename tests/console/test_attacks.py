@@ -269,6 +269,19 @@ async def test_an_approval_is_of_what_was_seen(site: Site) -> None:
     assert good.headers["location"] == f"/requests/{record.id}?said=approve"
 
 
+async def test_links_of_another_site_with_wrong_codes_lock_nobody_out(site: Site) -> None:
+    await newcomer(site, "victim2", "developers")
+    session, cookie = await signed_on(site, "victim2")
+    victim = Reader(site, session, f"{NAME}={cookie['value']}")
+    followed = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    for _ in range(8):
+        shown = await victim.get("/device?user_code=BBBB-BBBB", **followed)
+        assert shown.status == 200
+        assert b'value="BBBB-BBBB"' in shown.body
+        assert (await victim.get("/v1/device/BBBB-BBBB", **followed)).status == 403
+    assert (await victim.get("/device?user_code=BBBB-BBBB", sec_fetch_site="same-origin")).status == 404
+
+
 async def test_a_link_to_show_a_factor_to_a_session_that_was_stolen(site: Site) -> None:
     """Whoever sent it hopes for a touch: the page says which session asks, and from where."""
     await newcomer(site, "victim", "developers")

@@ -20,6 +20,9 @@ SAID: Final = {
     "no": "It is refused. If you did not begin it, tell whoever looks after this server what has been asked of you.",
 }
 
+BEYOND: Final = frozenset({"cross-site", "same-site"})
+"""Where a link was followed that stands on no page of this server."""
+
 Text = Annotated[str, msgspec.Meta(max_length=64)]
 
 
@@ -77,6 +80,8 @@ class SignInPages:
         proof = self._visitors.prove(call.scope)
         if not query.user_code:
             return self._device(call, done=SAID.get(query.said, ""))
+        if call.header(b"sec-fetch-site") in BEYOND:  # else a link elsewhere guesses wrong in its reader's name
+            return self._device(call, code=query.user_code)
         try:
             asked = await self._devices.asked(proof, query.user_code)
         except DeniedError:

@@ -16,7 +16,7 @@ from everproof.identity.provider.errors import UnauthorizedGrantError
 from everproof.identity.sessions import SESSION, Session, Sessions
 from everproof.kernel.errors import NotFoundError, RefusedError
 from everproof.kernel.words import Proof
-from everproof.server.browser import seen_from
+from everproof.server.browser import CrossSiteError, seen_from
 from everproof.server.caller import Callers
 from everproof.server.denial import allowed
 from everproof.server.http import BareRoute, Call, Reply, Route
@@ -142,6 +142,8 @@ class DeviceDoor:
 
     async def show(self, call: Call, user_code: str) -> DeviceAsked:
         """Ask which device waits under a code."""
+        if call.header(b"sec-fetch-site") in {"cross-site", "same-site"}:
+            raise CrossSiteError("a page of another site asks, and wrong codes are counted")
         return await self.asked(self._callers.prove(call.scope), user_code)
 
     async def take(self, call: Call, user_code: str, body: DeviceAnswer) -> DeviceAnswered:
