@@ -175,9 +175,10 @@ class Everproof:
         self.provisioning.lifecycle.end_at_once(WaitingRequests(self.access.grants), RestingFactors(), RestingKeys())
         self.identity.sign_on.use_provisioned(self.provisioning.known_as)
 
-    def _leave_file(self, tx: Transaction, person: Ref) -> tuple[str, ...]:
-        """Let somebody leave whom people.toml names no more."""
-        return self.provisioning.lifecycle.leave(tx, person, Ref("Server", "organisation"), LEFT_FILE).ended
+    def _leave_file(self, tx: Transaction, person: Ref, *, many: bool) -> tuple[str, ...]:
+        """Let somebody leave whom people.toml names no more; of many at once, outside waits for a plan."""
+        by = Ref("Server", "organisation")
+        return self.provisioning.lifecycle.leave(tx, person, by, LEFT_FILE, outside=not many).ended
 
     def _open_platforms(self, outbound: Outbound) -> None:
         """What is kept at other platforms: tokens of their repositories, and members of their organisations."""

@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+import pytest
+
 from everproof.access import store as requests
 from everproof.access.records import Body
-from everproof.identity import roster
+from everproof.identity import apply_people, read_people, roster
+from everproof.identity.people import MANY
 from everproof.kernel.clock import milliseconds
 from everproof.kernel.words import Ref
 from everproof.storage import Transaction
@@ -47,15 +50,26 @@ async def test_who_is_disabled_as_a_principal_keeps_no_request_that_waits_and_no
     assert app.access.read("req_of_alice").state == "cancelled"  # nobody answers it for whom they are afterwards
 
 
-async def test_whom_people_toml_names_no_more_keeps_no_request_that_waits_and_no_place_outside(quick: Site) -> None:
+@pytest.mark.parametrize("many", [False, True])
+async def test_whom_people_toml_names_no_more_keeps_no_request_and_an_emptied_file_empties_nothing_outside(
+    quick: Site, many: bool
+) -> None:
     wiki, app = Wiki(), quick.app
     app.provisioning.lifecycle.register(wiki)
-    await here(quick)
-    await app.storage.write(ask)
-    await app.storage.write(lambda tx: app._leave_file(tx, ALICE))
+    names = ["alice", *(f"user{at}" for at in range(MANY * many))]
+
+    def come_and_go(tx: Transaction) -> None:
+        roster.put_group(tx, "editors", groups=["writers"])
+        for name in names:
+            roster.add_principal(tx, Ref("User", name), groups=("editors",), source="people.toml")
+        ask(tx)
+        apply_people(tx, read_people(""), leave=app._leave_file)
+
+    await app.storage.write(come_and_go)
     await app.work.idle()
-    assert wiki.writers == set()
+    assert app.identity.directory.principal(ALICE) is None
     assert app.access.read("req_of_alice").state == "cancelled"
+    assert wiki.writers == ({"alice/0"} if many else set())
 
 
 async def test_what_a_joiner_was_to_have_and_waited_is_not_given_to_a_leaver(quick: Site) -> None:

@@ -4,9 +4,9 @@ Only records that came from the file are changed by it: whoever leaves the file 
 revoked as superseded. People enrolled by a link, services and machines stay as they are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,8 @@ from everproof.storage import Transaction
 FILE_NAME: Final = "people.toml"
 LEFT: Final = LEFT_FILE
 """Why someone was disabled who comes back with the file."""
+MANY: Final = 10
+"""More people than leave a file at once unless it was emptied by mistake."""
 
 
 class KeyLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,12 +107,16 @@ def people_of(files: Mapping[str, bytes]) -> People:
         raise InputError("not UTF-8", place=FILE_NAME) from error
 
 
-def apply_people(
-    tx: Transaction, people: People, *, leave: Callable[[Transaction, Ref], Sequence[str]] | None = None
-) -> tuple[str, ...]:
-    """Make the directory say of people what the file says; the ids of the credentials that ended by it.
+class Leave(Protocol):
+    """Disables somebody who was here until now, and ends what else they have; ``many``: so do others, all at once."""
 
-    ``leave`` disables somebody who was here until now, and ends what else they have.
+    def __call__(self, tx: Transaction, person: Ref, *, many: bool) -> Sequence[str]:
+        """The ids of the credentials that ended."""
+        ...
+
+
+def apply_people(tx: Transaction, people: People, *, leave: Leave | None = None) -> tuple[str, ...]:
+    """Make the directory say of people what the file says; the ids of the credentials that ended by it.
 
     Raises:
         ConflictError: an id, an address or a key is on record as somebody's who is not in the file.
@@ -119,6 +125,8 @@ def apply_people(
     for id_, group in people.groups.items():
         roster.put_group(tx, id_, name=group.name, groups=group.groups)
     before = {one.ref.id: one for one in store.load_principals(tx.connection) if one.ref.type == "User"}
+    here = {id_ for id_, one in before.items() if one.source == FILE_NAME and one.disabled is None}
+    leaving = here - set(people.people)
     for id_, record in before.items():
         if record.source != FILE_NAME:
             continue
@@ -126,8 +134,8 @@ def apply_people(
         if person is None or person.emails != record.emails:
             # First of all, so that an address can go from one person to another.
             roster.change_principal(tx, record.ref, emails=())
-        if person is None and record.disabled is None and leave is not None:
-            ended.extend(leave(tx, record.ref))
+        if id_ in leaving and leave is not None:
+            ended.extend(leave(tx, record.ref, many=len(leaving) > MANY))
         elif person is None:
             ended.extend(roster.disable(tx, record.ref, LEFT))
     for id_, person in people.people.items():

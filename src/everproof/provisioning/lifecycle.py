@@ -100,8 +100,8 @@ class Lifecycle:
         _, needs = self._effects.plan(_effect(movement, items))
         return Outlook(movement=movement, ends=ends, items=items, needs=needs if items else 0)
 
-    def leave(self, tx: Transaction, person: Ref, by: Ref, reason: str = GONE) -> Moved:
-        """Let a person be nobody at once, and propose the effect for what is outside.
+    def leave(self, tx: Transaction, person: Ref, by: Ref, reason: str = GONE, *, outside: bool = True) -> Moved:
+        """Let a person be nobody at once, and propose the effect for what is outside, unless that is to stay.
 
         Raises:
             NotFoundError: they are not on record.
@@ -115,7 +115,7 @@ class Lifecycle:
             roster.rewrite(tx, _named(tx.connection, person, reason))  # to undo the leaving brings them back no more
         for own in self._at_once:
             own.end(tx, person)
-        return Moved(ended=ended, effect=self._propose(tx, movement, by))
+        return Moved(ended=ended, effect=self._propose(tx, movement, by) if outside else None)
 
     def move(self, tx: Transaction, record: PrincipalRecord, groups: Sequence[str], by: Ref, kind: Kind) -> Moved:
         """Let a person be in exactly ``groups``, and propose the effect for what is outside.
