@@ -110,7 +110,7 @@ class Engine:
         return found
 
     def looked_at(self, kind: Kind) -> frozenset[str]:
-        """The names of all attributes that a policy for this kind of request looks at; none if there is no such kind."""
+        """The names of all attributes that a policy for this kind of request looks at; none of a kind there is not."""
         try:
             return self.sliced(kind).looked_at
         except MisfitError:
