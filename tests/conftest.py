@@ -1,3 +1,4 @@
+import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -5,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from everproof.keys import signing
+from everproof.keys.jwk import PrivateKey
 from everproof.storage import Storage
 from tests import postgres
 
@@ -23,6 +27,20 @@ class SettableClock:
 
     def advance(self, by: timedelta) -> None:
         self.time += by
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_are_made_once() -> Iterator[None]:
+    """Servers of the tests take turns with a few RSA keys: making one costs more than most tests do."""
+    made = [rsa.generate_private_key(public_exponent=65537, key_size=signing.RSA_BITS) for _ in range(8)]
+    turns, generate = itertools.cycle(made), signing._generate
+
+    def taken(algorithm: signing.Algorithm) -> PrivateKey:
+        return next(turns) if algorithm == "RS256" else generate(algorithm)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signing, "_generate", taken)
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import cedarpy
@@ -26,6 +27,9 @@ LINKS_SUFFIX: Final = ".links.toml"
 TESTS_SUFFIX: Final = ".test.toml"
 
 ANNOTATIONS: Final = ("id", "title", "advice", "shadow")
+REMEMBERED: Final = 8
+"""Bundles that were read last: one is checked, tested, replayed and applied, each time from its files."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 
 Effect = Literal["permit", "forbid"]
@@ -70,6 +74,12 @@ def load_bundle(files: Mapping[str, bytes], *, commit: str = "") -> Bundle:
     Raises:
         BundleError: it cannot rule; the error has its place and line, and in ``further`` whatever else is wrong.
     """
+    return _loaded(tuple(files.items()), commit)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _loaded(content: tuple[tuple[str, bytes], ...], commit: str) -> Bundle:
+    files = dict(content)
     schema = schema_of(files)
     errors: list[BundleError] = _misplaced(files)
     found: list[Policy] = []

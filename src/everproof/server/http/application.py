@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Final, Protocol
 
 import structlog
@@ -86,7 +87,7 @@ class Application:
                 self._exact[declaration.method, declaration.path] = route
             else:
                 self._patterns.append((declaration.method, route))
-        self._document = document(declarations, title=title, version=version)
+        self._document = cache(lambda: document(declarations, title=title, version=version))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -152,4 +153,4 @@ class Application:
 
     async def _openapi(self) -> Reply:
         """This document: every route of the server, as OpenAPI 3.1."""
-        return Reply(self._document, headers={"cache-control": "public, max-age=60"})
+        return Reply(self._document(), headers={"cache-control": "public, max-age=60"})
