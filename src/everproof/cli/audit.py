@@ -7,7 +7,7 @@ import typer
 
 from everproof.cli.terminal import Json, Style, paint, print_json, printable
 
-app = typer.Typer(help="Does an organisation require sign-on and two factors, and who escapes.", no_args_is_help=True)
+app = typer.Typer(help="See whether sign-on and two factors are required. And who escapes.", no_args_is_help=True)
 
 ApiUrl = Annotated[str, typer.Option("--api", help="The API's address, where the platform is your own.")]
 CaFile = Annotated[

@@ -149,7 +149,7 @@ def recoveries(
 
 @app.command()
 def vouch(id_: RecoveryId, *, as_json: Json = False) -> None:
-    """Vouch for whoever began a recovery: that you have spoken to them, and that it is they."""
+    """Vouch for whoever began a recovery. You have spoken to them, and it is they."""
     _change(id_, "vouch", as_json=as_json)
 
 

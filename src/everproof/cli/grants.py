@@ -17,7 +17,7 @@ def list_(
     over: Annotated[bool, typer.Option("--over", help="Those that have ended too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the grants that you may see, and what is left to be done about break-glass."""
+    """List the grants that you may see. And what is left to be done about break-glass."""
     from everproof.cli.client import connect
 
     page = connect().request("GET", "/v1/access/grants", query={"principal": of, "over": "true" if over else "false"})

@@ -16,7 +16,7 @@ LONGEST_SECONDS: Final = 60.0
 
 @app.command()
 def plan(organisation: Name, *, as_json: Json = False) -> None:
-    """Show what would have to be changed for the members to be as memberships.toml says. Nothing is changed."""
+    """Show what would be changed, and change nothing. The members are to be as memberships.toml says."""
     from everproof.cli.client import connect
 
     report = connect().request("POST", f"{_path(organisation)}/plan")
@@ -35,7 +35,7 @@ def apply(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Apply the plan: an effect, which is verified, and which `everproof work undo` undoes."""
+    """Apply the plan, as an effect. It is verified, and `everproof work undo` undoes it."""
     from everproof.cli.client import connect
 
     client = connect()
@@ -64,7 +64,7 @@ def drift(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is not as it should be; exit code 1 where something is not."""
+    """Show what is not as it should be. Exit code 1 where something is not."""
     from everproof.cli.client import connect
 
     client = connect()

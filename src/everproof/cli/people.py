@@ -28,7 +28,7 @@ def plan(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Say whom a people.toml would let join, move and leave if it came to rule, and whose keys it would change."""
+    """Say whom a people.toml would let join, move and leave. And whose keys it would change, if it came to rule."""
     from everproof.cli.client import connect
 
     if commit and file is not None:
@@ -47,7 +47,7 @@ def join(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Put a person on record, in groups, and give them what these have elsewhere."""
+    """Put a person on record, in groups. They get what these have elsewhere."""
     if dry_run:
         _look(who, {"kind": "join", "groups": group}, as_json=as_json)
         return
@@ -62,7 +62,7 @@ def move(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Let a person be in these groups, and no others, and have what these have elsewhere."""
+    """Let a person be in these groups, and no others. They have what these have elsewhere."""
     if dry_run:
         _look(who, {"kind": "move", "groups": group}, as_json=as_json)
         return
@@ -77,7 +77,7 @@ def leave(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Let a person be nobody, at once, and end what they have elsewhere.
+    """Let a person be nobody, at once. What they have elsewhere ends too.
 
     When this returns, no session, token or grant of theirs opens anything. What is elsewhere ends right after, tried
     again until it does; where it is more than the bound, somebody else has to approve that part.
@@ -97,7 +97,7 @@ def hand_over(
     external_id: Annotated[str, typer.Option(help="What it calls the person by an id of its own.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Let a company's directory keep a person who was enrolled here: from now on it says who they are.
+    """Let a directory keep a person who was enrolled here. From now on it says who they are.
 
     The person's id, keys and groups stay. Take them out of people.toml, if they stand there.
     """

@@ -10,7 +10,7 @@ from everproof.cli.clients import write_new
 from everproof.cli.terminal import Json, paint, print_json, printable
 from everproof.kernel.errors import InputError
 
-app = typer.Typer(help="Company directories, which keep people and groups here (SCIM).", no_args_is_help=True)
+app = typer.Typer(help="Directories that keep people and groups here (SCIM).", no_args_is_help=True)
 
 SecretFile = Annotated[Path, typer.Option("--secret", help="Write the secret to this new file, of mode 0600.")]
 Provisioner = Annotated[str, typer.Argument(metavar="ID", help="The provisioner's id, such as okta.")]

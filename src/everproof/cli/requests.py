@@ -28,7 +28,7 @@ def list_(
     action: Annotated[str, typer.Option(help="Of one action.")] = "",
     as_json: Json = False,
 ) -> None:
-    """List the requests that you may see: your own, and those that you may approve."""
+    """List the requests that you may see. Your own, and those that you may approve."""
     from everproof.cli.client import connect
 
     query: dict[str, Any] = {"limit": 200}
