@@ -40,16 +40,21 @@ class Feed:
         self._at_once: defaultdict[str, list[Listener]] = defaultdict(list)
         self._later: defaultdict[str, list[Listener]] = defaultdict(list)
         self._harmless: set[str] = set()
+        self._deciding: set[str] = set()
         self._waiting: deque[Row] = deque()
         self._read_as_of = self._told_as_of = time.monotonic()
 
     def subscribe(self, topic: str, listener: Listener, *, at_once: bool, decides: bool) -> None:
         """Tell ``listener`` of each row of ``topic``; ``at_once``: in whatever thread, before the next change is made.
 
-        ``decides``: what the topic tells can change a decision, which is then made anew if it was not recorded yet.
+        ``decides``: what the topic tells can change a decision, which is then made anew if it was not recorded yet. It
+        does where one of its listeners says so, whatever the others say.
         """
         (self._at_once if at_once else self._later)[topic].append(listener)
-        if not decides:
+        if decides:
+            self._deciding.add(topic)
+            self._harmless.discard(topic)
+        elif topic not in self._deciding:
             self._harmless.add(topic)
 
     def take(self, rows: Sequence[Row], as_of: float) -> None:
