@@ -225,6 +225,7 @@ async def test_a_long_replay_is_told_of_and_asked_for_again_by_its_caller_alone(
     assert (await other.send("GET", f"/v1/policy/apply/{answer['ticket']}")).status == 404
     assert (await source.caller.send("GET", "/v1/policy/apply/x")).status == 404
     assert (await source.apply(commit, other)).status == 409
+    monkeypatch.setattr(policy_apply, "PATIENCE_SECONDS", 30.0)
     go_on.set()
     for _ in range(2):
         done = await source.caller.send("GET", f"/v1/policy/apply/{answer['ticket']}")
